@@ -1,0 +1,70 @@
+"""gunicorn's settings. `model-service serve` sets WEB_CONCURRENCY and the thread caps first.
+
+https://gunicorn.org/reference/settings/ explains each.
+"""
+
+import os
+import signal
+
+bind = f"{os.environ.get('HOST', '127.0.0.1')}:{os.environ.get('PORT', '8000')}"
+
+# NumPy and OpenMP take the size of their pools from these when they are loaded. Left unset,
+# each worker starts a thread a core, and throughput falls to a fiftieth.
+for cap in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):
+    os.environ.setdefault(cap, "1")
+
+worker_class = "gthread"
+# More than MAX_CONCURRENT, so that probes are answered while all slots predict.
+threads = 8
+# Above `threads`, or kept-alive connections are dropped; low, so that load is shed early.
+worker_connections = 64
+keepalive = 75  # longer than the 60 s after which most load balancers drop an idle connection
+
+# The model is loaded once and its memory shared; a bad model fails the start, not a request.
+# Off on a GPU: a CUDA context does not survive the fork.
+preload_app = os.environ.get("PRELOAD", "1") == "1"
+# The workers' heartbeat must not wait for a disk, and the root file system is read-only.
+worker_tmp_dir = "/dev/shm" if os.path.isdir("/dev/shm") else None
+# A socket that can stop the server, on by default, and it needs a writable home.
+control_socket_disable = True
+
+timeout = 60
+# Longest request < this < the 35 s that compose waits before it kills.
+graceful_timeout = 25
+
+logconfig_dict = {
+    "version": 1,
+    "disable_existing_loggers": False,
+    "formatters": {
+        "json": {
+            "()": "pythonjsonlogger.msgspec.MsgspecFormatter",
+            "fmt": ["levelname", "name", "message"],
+            "rename_fields": {"levelname": "level", "name": "logger"},
+            "timestamp": "time",
+        }
+    },
+    "handlers": {
+        "stdout": {
+            "class": "logging.StreamHandler",
+            "formatter": "json",
+            "stream": "ext://sys.stdout",
+        }
+    },
+    "root": {"handlers": ["stdout"], "level": "INFO"},
+    # One line a request is written by serving/access.py; gunicorn's own would be a second.
+    "loggers": {"gunicorn.error": {"propagate": True}},
+}
+
+
+def post_worker_init(worker):
+    """Prove the model in this worker, and let readiness fail as soon as it is told to stop."""
+    readiness = worker.wsgi.extensions["readiness"]
+    readiness.start()
+    stop = signal.getsignal(signal.SIGTERM)
+
+    def drain(signum, frame):
+        readiness.drain()
+        stop(signum, frame)
+
+    signal.signal(signal.SIGTERM, drain)
+    signal.siginterrupt(signal.SIGTERM, False)

@@ -1,0 +1,40 @@
+"""The command line. Each command is a file of this folder, loaded only when it is called."""
+
+import importlib
+from pathlib import Path
+
+import click
+
+# To take a command away, delete its file and its name here.
+COMMANDS = ("train", "serve", "check", "score", "doctor")
+
+
+class LazyCommands(click.Group):
+    """Imports a command's module on demand, so that `serve` starts without loading pandas."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        """The names, in the order of a first day."""
+        return list(COMMANDS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        """The command of that name, if there is one."""
+        if cmd_name not in COMMANDS:
+            return None
+        command: click.Command = importlib.import_module(f".{cmd_name}", __name__).command
+        return command
+
+
+@click.group(cls=LazyCommands, context_settings={"help_option_names": ["-h", "--help"]})
+def main() -> None:
+    """Train, serve, check and use the model of this project."""
+
+
+models_option = click.option(
+    "--models",
+    "folder",
+    envvar="MODEL_DIR",
+    default="models",
+    show_default=True,
+    type=click.Path(file_okay=False, path_type=Path),
+    help="The model folder, with manifest.json and the artifact.",
+)

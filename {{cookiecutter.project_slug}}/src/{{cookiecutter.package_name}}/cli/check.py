@@ -1,0 +1,35 @@
+"""`check`: load the model as a worker would, prove it, and say what was found."""
+
+from importlib import metadata
+from pathlib import Path
+
+import click
+from rich.console import Console
+from rich.table import Table
+
+from ..model import predictor
+from ..model.manifest import ModelError
+from . import models_option
+
+
+@click.command("check")
+@models_option
+def command(folder: Path) -> None:
+    """Check the model folder: manifest, digest, versions and golden rows."""
+    try:
+        model = predictor.load(folder)
+        difference = model.check_golden()
+    except ModelError as error:
+        raise click.ClickException(str(error)) from error
+    found = model.manifest
+    table = Table("what", "found", title=f"{folder}: fit to serve", title_justify="left")
+    table.add_row("model", f"{found.name} {found.version}, {found.task} of {found.target.name}")
+    table.add_row("trained", f"{found.created}, on {found.training.rows:,} rows")
+    table.add_row("features", ", ".join(feature.name for feature in found.features))
+    table.add_row("artifact", f"{found.artifact.bytes:,} bytes, sha256 {found.artifact.sha256}")
+    for name, version in found.libraries.items():
+        here = metadata.version(name)
+        note = "" if here == version else f" (trained with {version})"
+        table.add_row(name, here + note)
+    table.add_row("golden rows", f"{len(found.golden)}, largest difference {difference:.3g}")
+    Console().print(table)

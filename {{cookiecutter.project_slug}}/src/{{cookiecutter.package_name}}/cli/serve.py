@@ -1,0 +1,45 @@
+"""`serve`: become gunicorn, with workers and threads that fit what was granted."""
+
+import os
+import sys
+from pathlib import Path
+
+import click
+
+from ..operations import resources
+from . import models_option
+
+CONFIG = Path("gunicorn.conf.py")
+
+
+@click.command("serve")
+@click.option("--port", envvar="PORT", type=click.IntRange(1, 65535), help="Default: 8000.")
+@models_option
+def command(port: int | None, folder: Path) -> None:
+    """Serve the model over HTTP until SIGTERM.
+
+    WEB_CONCURRENCY sets the number of workers; otherwise CPUs and memory do.
+    """
+    if not CONFIG.exists():
+        raise click.ClickException(f"{CONFIG} is not here; run this in the project's folder")
+    environment = plan(dict(os.environ), folder)
+    environment["MODEL_DIR"] = str(folder)
+    if port:
+        environment["PORT"] = str(port)
+    application = f"{__package__.removesuffix('.cli')}.serving.app:from_environment()"
+    arguments = [sys.executable, "-m", "gunicorn", "--config", str(CONFIG), application]
+    sys.stdout.flush()
+    # Replaces this process, so that gunicorn is the one that gets the signals.
+    os.execve(sys.executable, arguments, environment)
+
+
+def plan(environment: dict[str, str], folder: Path) -> dict[str, str]:
+    """The environment with workers and thread caps, where it does not have its own."""
+    granted = resources.granted()
+    model_bytes = sum(file.stat().st_size for file in folder.glob("*.joblib"))
+    count = environment.get("WEB_CONCURRENCY") or str(resources.workers(granted, model_bytes))
+    if not count.isdigit() or int(count) == 0:
+        raise click.ClickException(f"WEB_CONCURRENCY={count!r}: expected a number of workers")
+    threads = str(resources.threads_per_worker(granted, int(count)))
+    caps = {name: environment.get(name) or threads for name in resources.THREAD_CAPS}
+    return {**environment, "WEB_CONCURRENCY": count, **caps}

@@ -1,0 +1,31 @@
+"""`train`: make the model folder again."""
+
+from pathlib import Path
+
+import click
+from rich.console import Console
+from rich.table import Table
+
+from ..model.manifest import ModelError
+from ..training import card, fit
+from . import models_option
+
+
+@click.command("train")
+@click.option("--accept", is_flag=True, help="Keep a candidate that is below the recorded metric.")
+@models_option
+def command(folder: Path, accept: bool) -> None:
+    """Train the model and write artifact, manifest and card."""
+    try:
+        manifest, estimator, split = fit.train(folder, accept=accept)
+    except (fit.TrainingError, ModelError) as error:
+        raise click.ClickException(str(error)) from error
+    card.write(folder, manifest, estimator, split)
+    table = Table(title=f"{manifest.name} {manifest.version}", title_justify="left")
+    table.add_column("metric")
+    table.add_column("held-out value", justify="right")
+    for name, value in manifest.metrics.items():
+        table.add_row(name, f"{value:.4f}")
+    console = Console()
+    console.print(table)
+    console.print(f"wrote {folder / manifest.artifact.file} ({manifest.artifact.bytes:,} bytes)")

@@ -1,0 +1,1 @@
+"""Knows scikit-learn, knows no HTTP: manifest, artifact, schema, predictor."""

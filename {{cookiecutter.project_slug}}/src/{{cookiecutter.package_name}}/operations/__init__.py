@@ -1,0 +1,1 @@
+"""What an operator needs of the running service: resources and logs."""

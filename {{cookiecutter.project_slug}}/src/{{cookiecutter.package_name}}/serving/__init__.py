@@ -1,0 +1,1 @@
+"""Knows HTTP, asks `model` for predictions."""

@@ -1,0 +1,55 @@
+"""What a worker takes: bodies up to a size, and a few predictions at once."""
+
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from flask import request
+from werkzeug.exceptions import RequestEntityTooLarge
+
+from .errors import RequestError
+
+
+def read_body() -> bytes:
+    """The request's body, whatever its Content-Type: real clients send none, or a wrong one.
+
+    Raises RequestEntityTooLarge (413) beyond MAX_CONTENT_LENGTH. Flask does so itself where the
+    length is announced, but cuts a chunked body there without a word.
+    """
+    body = request.get_data(cache=False)
+    limit = request.max_content_length
+    if request.content_length is None and limit is not None and len(body) >= limit:
+        raise RequestEntityTooLarge
+    return body
+
+
+class Slots:
+    """A bounded number of predictions at once in this worker.
+
+    Without a bound gunicorn queues up to `worker_connections` requests, each of which is
+    answered later than its client waits.
+    """
+
+    def __init__(self, count: int, wait_seconds: float) -> None:
+        self._free = threading.BoundedSemaphore(count)
+        self._wait = wait_seconds
+
+    @contextmanager
+    def one(self) -> Iterator[None]:
+        """Hold a slot.
+
+        Raises
+        ------
+        RequestError
+            503 with Retry-After, when none became free in time.
+        """
+        if not self._free.acquire(timeout=self._wait):
+            raise RequestError(
+                503,
+                "all prediction slots are busy; try again in a second",
+                headers={"Retry-After": "1"},
+            )
+        try:
+            yield
+        finally:
+            self._free.release()

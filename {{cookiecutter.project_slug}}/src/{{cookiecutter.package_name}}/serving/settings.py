@@ -1,0 +1,61 @@
+"""The service's settings: environment variables, read once and checked at once."""
+
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Annotated, Any, Literal, Self
+
+import msgspec
+
+Positive = Annotated[int, msgspec.Meta(ge=1)]
+
+
+class SettingsError(RuntimeError):
+    """A variable has a value that is not allowed; the message names all of them."""
+
+
+class Settings(msgspec.Struct, frozen=True, kw_only=True):
+    """Each field is the environment variable of the same name in capitals."""
+
+    model_dir: str = "models"
+    log_dir: str = ""  # empty: stdout alone
+    log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = "INFO"
+    max_body_mb: Positive = 16
+    max_rows: Positive = 50_000
+    # A worker predicts this many requests at once; more wait, and then are told to come again.
+    max_concurrent: Positive = 4
+    max_wait_seconds: Annotated[float, msgspec.Meta(ge=0, le=20)] = 5.0
+
+    @property
+    def model_path(self) -> Path:
+        """The model folder."""
+        return Path(self.model_dir)
+
+    @property
+    def log_folder(self) -> Path | None:
+        """The folder of the log files, if there is one."""
+        return Path(self.log_dir) if self.log_dir else None
+
+    @classmethod
+    def from_environment(cls, environment: Mapping[str, str] = os.environ) -> Self:
+        """Read the settings; an empty variable counts as not set.
+
+        Raises
+        ------
+        SettingsError
+            With each variable that has a wrong value, the value, and what is allowed.
+        """
+        values: dict[str, Any] = {}
+        faults = []
+        for field in msgspec.structs.fields(cls):
+            name = field.name.upper()
+            text = environment.get(name, "")
+            if not text:
+                continue
+            try:
+                values[field.name] = msgspec.convert(text, field.type, strict=False)
+            except msgspec.ValidationError as error:
+                faults.append(f"{name}={text!r}: {str(error)[0].lower()}{str(error)[1:]}")
+        if faults:
+            raise SettingsError("; ".join(faults))
+        return cls(**values)

@@ -1,0 +1,147 @@
+"""Fixtures: a copy of the model folder, an app in this process, and a live service."""
+
+import json
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import pytest
+import requests
+from project import COMMAND, ROOT, load
+
+MODELS = ROOT / "models"
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    """A copy of the model folder that a test may break."""
+    return Path(shutil.copytree(MODELS, tmp_path / "models"))
+
+
+@pytest.fixture
+def edit(folder: Path) -> Callable[..., Path]:
+    """Change the copied manifest: edit(lambda manifest: ...) returns the folder."""
+
+    def change(alter: Callable[[dict[str, Any]], object]) -> Path:
+        path = folder / "manifest.json"
+        manifest = json.loads(path.read_text(encoding="utf-8"))
+        alter(manifest)
+        path.write_text(json.dumps(manifest), encoding="utf-8")
+        return folder
+
+    return change
+
+
+@pytest.fixture(scope="session")
+def predictor() -> Any:
+    return load("model.predictor").load(MODELS)
+
+
+@pytest.fixture
+def app(predictor: Any) -> Any:
+    """The app around the shipped model, ready."""
+    app = load("serving.app").create_app(load("serving.settings").Settings(), predictor)
+    app.extensions["readiness"].start()
+    return app
+
+
+@pytest.fixture
+def client(app: Any) -> Any:
+    return app.test_client()
+
+
+@pytest.fixture(scope="session")
+def table() -> pd.DataFrame:
+    """The example's data."""
+    return load("training.pipeline").load_data()
+
+
+@pytest.fixture(scope="session")
+def rows(table: pd.DataFrame, predictor: Any) -> list[dict[str, Any]]:
+    """The data's rows as a client sends them: a missing value is None."""
+    features = table[[feature.name for feature in predictor.manifest.features]]
+    return json.loads(features.to_json(orient="records", double_precision=15))
+
+
+@dataclass
+class Service:
+    """`model-service serve` as a process."""
+
+    process: subprocess.Popen[str]
+    url: str
+    logs: Path
+    output: Path
+
+    def post(self, instances: Any, **kwargs: Any) -> requests.Response:
+        body = {"instances": instances}
+        return requests.post(f"{self.url}/predict", json=body, timeout=60, **kwargs)
+
+    def ready(self, seconds: float = 60) -> requests.Response:
+        """Wait for readiness; fails with the service's own output."""
+        end = time.monotonic() + seconds
+        while time.monotonic() < end and self.process.poll() is None:
+            try:
+                answer = requests.get(f"{self.url}/health/ready", timeout=5)
+                if answer.ok:
+                    return answer
+            except requests.ConnectionError:
+                pass
+            time.sleep(0.05)
+        pytest.fail(f"not ready: exit code {self.process.poll()}\n{self.output.read_text()}")
+
+    def stop(self) -> int:
+        self.process.send_signal(signal.SIGTERM)
+        return self.process.wait(40)
+
+
+@pytest.fixture
+def start(tmp_path: Path) -> Iterator[Callable[..., Service]]:
+    """Start a service: start(WEB_CONCURRENCY="1", ...); it is stopped with the test."""
+    started: list[Service] = []
+
+    def run(**environment: str) -> Service:
+        with socket.create_server(("127.0.0.1", 0)) as probe:
+            port = probe.getsockname()[1]
+        logs, output = tmp_path / "logs", tmp_path / f"output-{port}.txt"
+        logs.mkdir(exist_ok=True)
+        fixed = {"PORT": str(port), "LOG_DIR": str(logs), "MODEL_DIR": str(MODELS)}
+        with output.open("w") as file:
+            process = subprocess.Popen(
+                [COMMAND, "serve"],
+                cwd=ROOT,
+                env=os.environ | fixed | environment,
+                stdout=file,
+                stderr=subprocess.STDOUT,
+                text=True,
+            )
+        started.append(Service(process, f"http://127.0.0.1:{port}", logs, output))
+        return started[-1]
+
+    yield run
+    for service in started:
+        if service.process.poll() is None:
+            service.process.kill()
+            service.process.wait()
+
+
+def docker_answers() -> bool:
+    try:
+        return subprocess.run(["docker", "version"], capture_output=True).returncode == 0
+    except FileNotFoundError:
+        return False
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Skip tests in containers where no engine answers; REQUIRE_DOCKER=1 lets them fail there."""
+    marked = [item for item in items if item.get_closest_marker("docker")]
+    if marked and not os.environ.get("REQUIRE_DOCKER") and not docker_answers():
+        for item in marked:
+            item.add_marker(pytest.mark.skip(reason="no container engine answers to `docker`"))

@@ -1,0 +1,19 @@
+"""Where the project lies and what its package is called, for the tests."""
+
+import importlib
+import shutil
+import sys
+import tomllib
+from pathlib import Path
+from types import ModuleType
+
+ROOT = Path(__file__).parent.parent
+PACKAGE: str = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["tool"]["flit"][
+    "module"
+]["name"]
+COMMAND = shutil.which("model-service", path=str(Path(sys.executable).parent)) or "model-service"
+
+
+def load(name: str) -> ModuleType:
+    """A module of the package by its name within it: the tests hold the package's name nowhere."""
+    return importlib.import_module(f"{PACKAGE}.{name}")
