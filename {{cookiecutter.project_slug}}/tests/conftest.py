@@ -40,6 +40,15 @@ def edit(folder: Path) -> Callable[..., Path]:
     return change
 
 
+@pytest.fixture
+def in_the_project(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where a person runs the commands, with a port that is free."""
+    monkeypatch.chdir(ROOT)
+    with socket.create_server(("127.0.0.1", 0)) as probe:
+        monkeypatch.setenv("PORT", str(probe.getsockname()[1]))
+    monkeypatch.setenv("COLUMNS", "200")
+
+
 @pytest.fixture(scope="session")
 def predictor() -> Any:
     return load("model.predictor").load(MODELS)
@@ -61,7 +70,7 @@ def client(app: Any) -> Any:
 @pytest.fixture(scope="session")
 def table() -> pd.DataFrame:
     """The example's data."""
-    return load("training.pipeline").load_data()
+    return pd.read_csv(ROOT / "data/penguins.csv")
 
 
 @pytest.fixture(scope="session")

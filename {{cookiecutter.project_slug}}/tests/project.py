@@ -7,6 +7,8 @@ import tomllib
 from pathlib import Path
 from types import ModuleType
 
+from click.testing import CliRunner
+
 ROOT = Path(__file__).parent.parent
 PACKAGE: str = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["tool"]["flit"][
     "module"
@@ -17,3 +19,10 @@ COMMAND = shutil.which("model-service", path=str(Path(sys.executable).parent)) o
 def load(name: str) -> ModuleType:
     """A module of the package by its name within it: the tests hold the package's name nowhere."""
     return importlib.import_module(f"{PACKAGE}.{name}")
+
+
+def run(*arguments, **environment):
+    """Run a command of the project in this process: exit code, and all that it printed."""
+    done = CliRunner().invoke(load("cli").main, [str(a) for a in arguments], env=environment)
+    assert done.exception is None or isinstance(done.exception, SystemExit), done.exception
+    return done.exit_code, done.output

@@ -1,118 +1,35 @@
-"""The images on a real engine: built, hardened, stopped, and what they leave on the host.
-
-BUILD_FLAGS is handed to `docker build`, for networks that need a proxy or an authority of their
-own; REQUIRE_DOCKER=1 turns a missing engine from a skip into a failure.
-"""
+"""The image on a real engine: built, hardened, stopped, and what it leaves on the host."""
 
 import json
 import os
 import re
 import shutil
-import socket
-import subprocess
 import time
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
-from pathlib import Path
 
 import pytest
 import requests
+from containers import (
+    GOOD,
+    NAME,
+    OUTSIDER,
+    build,
+    composed,
+    container,
+    copy_of_the_project,
+    free_port,
+    post,
+    run,
+)
 from project import PACKAGE, ROOT
 
 pytestmark = pytest.mark.docker
-
-NAME = f"test-{PACKAGE.replace('_', '-')}"
-GOOD = {"island": "Biscoe"}
-OUTSIDER = 12_345  # a user id that is neither root nor the image's own
-
-
-def run(*command, cwd=ROOT, check=True, **options):
-    done = subprocess.run(command, cwd=cwd, capture_output=True, text=True, **options)
-    if check:
-        assert done.returncode == 0, f"{command}\n{done.stdout}\n{done.stderr}"
-    return done
-
-
-def build(folder, target="image"):
-    """`make image`: the seconds it took, and the builder's plain log."""
-    began = time.monotonic()
-    done = run(
-        "make", target, f"IMAGE={NAME}", cwd=folder, env=os.environ | {"BUILDKIT_PROGRESS": "plain"}
-    )
-    return time.monotonic() - began, done.stdout + done.stderr
-
-
-def copy_of_the_project(folder):
-    skipped = shutil.ignore_patterns(".venv", ".env", "__pycache__", "*.jsonl", ".*_cache")
-    return Path(shutil.copytree(ROOT, folder, ignore=skipped))
 
 
 @pytest.fixture(scope="session")
 def image():
     build(ROOT)
     return f"{NAME}:latest"
-
-
-def free_port():
-    with socket.create_server(("127.0.0.1", 0)) as probe:
-        return probe.getsockname()[1]
-
-
-def first_answer(url, seconds=60):
-    """Wait for readiness; the seconds it took."""
-    began = time.monotonic()
-    while time.monotonic() < began + seconds:
-        try:
-            if requests.get(f"{url}/health/ready", timeout=1).ok:
-                return time.monotonic() - began
-        except requests.RequestException:
-            pass
-        time.sleep(0.02)
-    pytest.fail("the container never became ready")
-
-
-@contextmanager
-def container(image, *flags):
-    """`docker run` on a free port: (name, url, seconds to the first 200)."""
-    port, name = free_port(), f"{NAME}-{free_port()}"
-    began = time.monotonic()
-    run(
-        "docker",
-        "run",
-        "--detach",
-        "--name",
-        name,
-        "--publish",
-        f"127.0.0.1:{port}:8000",
-        *flags,
-        image,
-    )
-    try:
-        first_answer(f"http://127.0.0.1:{port}")
-        yield name, f"http://127.0.0.1:{port}", time.monotonic() - began
-    finally:
-        run("docker", "rm", "--force", "--volumes", name)
-
-
-@contextmanager
-def composed(folder, **environment):
-    """`make up` in a folder with its own project name: its url and a function for compose."""
-    port = free_port()
-    variables = os.environ | {"COMPOSE_PROJECT_NAME": f"{NAME}-{port}", "IMAGE": f"{NAME}:latest"}
-    variables |= {"PORT": str(port), **environment}
-
-    def compose(*arguments, check=True):
-        return run("docker", "compose", *arguments, cwd=folder, env=variables, check=check)
-
-    try:
-        run("make", "up", cwd=folder, env=variables)
-        yield f"http://127.0.0.1:{port}", compose
-    finally:
-        compose("down", check=False)
-
-
-def post(url, rows):
-    return requests.post(f"{url}/predict", json={"instances": rows}, timeout=60)
 
 
 def test_the_first_answer_comes_within_three_seconds(image):
@@ -253,25 +170,6 @@ def test_a_change_of_the_code_keeps_the_layer_of_dependencies(image, tmp_path):
     assert {install, venv} <= cached
     assert wheel not in cached
     assert seconds < 60
-
-
-def test_the_cuda_image_serves_on_the_cpu_and_says_so():
-    build(ROOT, "image-cuda")
-    with container(f"{NAME}:cuda", "--read-only", "--tmpfs", "/tmp") as (name, url, _):
-        assert post(url, [GOOD]).ok
-        assert requests.get(f"{url}/health/ready", timeout=5).json()["device"] == "cpu"
-        assert (
-            "predicts on the CPU" in run("docker", "exec", name, "model-service", "doctor").stdout
-        )
-        processes = run("docker", "top", name).stdout.count("gunicorn")
-        assert processes == 2  # the master and the one worker
-    overlay = ["--file", "compose.yaml", "--file", "compose.cuda.yaml"]
-    environment = os.environ | {"SERVICE_UID": "10001", "SERVICE_GID": "10001"}
-    config = run("docker", "compose", *overlay, "config", "--format", "json", env=environment)
-    api = json.loads(config.stdout)["services"]["api"]
-    [device] = api["deploy"]["resources"]["reservations"]["devices"]
-    assert (device["driver"], device["capabilities"]) == ("nvidia", ["gpu"])
-    assert api["build"]["dockerfile"] == "Dockerfile.cuda"
 
 
 def test_the_project_s_tests_pass_on_the_image_s_own_python():

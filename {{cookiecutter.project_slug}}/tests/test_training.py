@@ -6,7 +6,7 @@ import json
 import numpy as np
 import pandas as pd
 import pytest
-from project import ROOT, load
+from project import ROOT, load, run
 from sklearn.compose import make_column_transformer
 from sklearn.linear_model import LinearRegression
 from sklearn.pipeline import make_pipeline
@@ -15,11 +15,7 @@ from sklearn.tree import DecisionTreeClassifier
 
 card, fit, pipeline = load("training.card"), load("training.fit"), load("training.pipeline")
 manifest, predictor = load("model.manifest"), load("model.predictor")
-
-
-@pytest.fixture(autouse=True)
-def in_the_project(monkeypatch):
-    monkeypatch.chdir(ROOT)
+pytestmark = pytest.mark.usefixtures("in_the_project")
 
 
 def digests(folder):
@@ -145,3 +141,18 @@ def test_the_manifest_says_what_the_data_are(tmp_path, table):
     mass = description.baseline["body_mass_g"].quantiles
     assert len(mass) == 11
     assert mass[5] == pytest.approx(split.train["body_mass_g"].median())
+
+
+def test_the_command_writes_a_model_folder(tmp_path):
+    code, output = run("train", "--models", tmp_path / "new")
+    assert code == 0
+    assert "balanced_accuracy" in output
+    assert predictor.load(tmp_path / "new").check_golden() == 0
+
+
+def test_the_command_refuses_a_candidate_below_the_record(edit):
+    folder = edit(lambda m: m["metrics"].update(balanced_accuracy=0.9999))
+    code, output = run("train", "--models", folder)
+    assert code == 1
+    assert "below the recorded model's 0.9999" in output
+    assert run("train", "--accept", "--models", folder)[0] == 0

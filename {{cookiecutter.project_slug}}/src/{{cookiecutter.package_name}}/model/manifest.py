@@ -111,8 +111,3 @@ def read(folder: Path) -> Manifest:
 def encode(manifest: Manifest) -> bytes:
     """The manifest as indented JSON: the same bytes for the same content."""
     return msgspec.json.format(msgspec.json.encode(manifest), indent=2) + b"\n"
-
-
-def json_schema() -> dict[str, Any]:
-    """JSON Schema (draft 2020-12) of the manifest."""
-    return msgspec.json.schema(Manifest)

@@ -1,0 +1,172 @@
+"""The generated project does what its README says: its own tests, commands, and removable rooms."""
+
+import json
+import os
+import re
+import shutil
+import signal
+import socket
+import subprocess
+import time
+from pathlib import Path
+
+import pytest
+import requests
+from baking import ROOT, Bake, bake, environment
+
+# A room: what is deleted, and where its name stands in a list.
+ROOMS = {
+    "score": ["cli/score.py", "cli/tables.py", "tests/test_score.py"],
+    "doctor": ["cli/doctor.py", "tests/test_doctor.py", "tests/test_cuda.py"],
+    "check": ["cli/check.py", "tests/test_check.py"],
+    "train": ["training", "cli/train.py", "tests/test_training.py"],
+    "cuda": [
+        "Dockerfile.cuda",
+        "compose.cuda.yaml",
+        "requirements/cuda.in",
+        "requirements/cuda.txt",
+        "tests/test_cuda.py",
+    ],
+    "github": [".github"],
+}
+
+
+def passed(output: str) -> int:
+    """The number of passed tests in pytest's closing line."""
+    return int(re.search(r"(\d+) passed", output).group(1))
+
+
+def test_the_project_s_tests_pass_by_its_own_command(installed):
+    """Unit and live service; `-m "not docker"` because the containers have a test of their own."""
+    output = installed.run("make", "test", "PYTEST_ADDOPTS=-m 'not docker'").stdout
+    assert passed(output) > 100
+    assert "failed" not in output
+
+
+@pytest.mark.docker
+def test_the_project_s_container_tests_pass(installed):
+    output = installed.run(
+        ".venv/bin/python", "-m", "pytest", "-m", "docker", REQUIRE_DOCKER="1"
+    ).stdout
+    assert passed(output) >= 12
+    assert "skipped" not in output
+
+
+def test_the_project_s_tests_pass_with_every_option_changed(changed_installed):
+    output = changed_installed.run(".venv/bin/python", "-m", "pytest", "-m", "not docker").stdout
+    assert passed(output) > 100
+
+
+def test_make_lint(installed):
+    installed.run("make", "lint")
+
+
+def test_training_again_changes_nothing_that_is_committed(installed):
+    """The artifact was made by this very project: on the same machine to the byte, on any other
+    the same predictions (which the project's own golden rows assert)."""
+    before = json.loads(installed.text("models/manifest.json"))
+    installed.run("make", "train")
+    after = json.loads(installed.text("models/manifest.json"))
+    same_machine_kind = before["artifact"] == after["artifact"]
+    assert not same_machine_kind or before == after
+    assert before["features"] == after["features"]
+    assert before["metrics"] == pytest.approx(after["metrics"], abs=1e-9)
+    installed.run("make", "check")
+
+
+def test_every_command_of_the_readme_exists(default):
+    for target in re.findall(r"make ([a-z-]+)", default.text("README.md")):
+        assert re.search(rf"^{target}: .*## ", default.text("Makefile"), re.MULTILINE), target
+    wanted = (
+        "help init install train serve check score doctor test lint image up down logs lock clean"
+    )
+    declared = (
+        re.search(r"^\.PHONY: (.*)$", default.text("Makefile"), re.MULTILINE).group(1).split()
+    )
+    assert set(wanted.split()) <= set(declared)
+
+
+def test_the_readme_s_request_gets_the_readme_s_answer(installed):
+    with socket.create_server(("127.0.0.1", 0)) as probe:
+        port = probe.getsockname()[1]
+    readme = installed.text("README.md")
+    sent = json.loads(re.search(r"--data '(.*?)'\n```", readme, re.DOTALL).group(1))
+    shown = json.loads(re.search(r"```json\n(.*?)```", readme, re.DOTALL).group(1))
+    service = subprocess.Popen(
+        ["make", "serve"],
+        cwd=installed.path,
+        env=environment(PORT=str(port)),
+        stdout=subprocess.DEVNULL,
+    )
+    try:
+        url = f"http://127.0.0.1:{port}"
+        deadline = time.monotonic() + 60
+        while time.monotonic() < deadline:
+            try:
+                if requests.get(f"{url}/health/ready", timeout=2).ok:
+                    break
+            except requests.ConnectionError:
+                time.sleep(0.1)
+        got = requests.post(f"{url}/predict", json=sent, timeout=10).json()
+        assert got["model"] == shown["model"]
+        for mine, theirs in zip(got["predictions"], shown["predictions"], strict=True):
+            assert mine["label"] == theirs["label"]
+            assert mine["probabilities"] == pytest.approx(theirs["probabilities"], rel=0.05)
+        assert (installed.path / "logs/service.jsonl").exists()
+    finally:
+        service.send_signal(signal.SIGTERM)
+        service.wait(40)
+    # A stop of make is a stop of gunicorn: no process is left behind.
+    with pytest.raises(requests.ConnectionError):
+        requests.get(url, timeout=2)
+
+
+@pytest.mark.parametrize("room", ROOMS)
+def test_a_room_can_be_removed(room, tmp_path, installed):
+    """Delete it and its one line; the rest is still green."""
+    project = bake(tmp_path)
+    package = "src/penguin_service"
+    for name in ROOMS[room]:
+        inside = name.startswith(("cli/", "training"))
+        path = project.path / (f"{package}/{name}" if inside else name)
+        shutil.rmtree(path) if path.is_dir() else path.unlink()
+    registry = project.path / package / "cli/__init__.py"
+    text = registry.read_text()
+    registry.write_text(text.replace(f'"{room}", ', "").replace(f', "{room}"', ""))
+    assert (registry.read_text() == text) == (room in ("cuda", "github"))
+    # The installed project's environment with this one's sources before its own.
+    python = installed.path / ".venv/bin/python"
+    tests = project.run(
+        python,
+        "-m",
+        "pytest",
+        "-m",
+        "not docker",
+        "-p",
+        "no:cacheprovider",
+        PYTHONPATH=f"{project.path}/src",
+    )
+    assert passed(tests.stdout) > 60
+    project.run(python, "-m", "mypy", "--cache-dir", os.devnull, MYPYPATH="src")
+
+
+def test_make_demo(tmp_path):
+    """The README's first command, on a copy, with what is committed and no more."""
+    folder = Path(
+        shutil.copytree(
+            ROOT, tmp_path / "clone", ignore=shutil.ignore_patterns(".git", ".venv", "build")
+        )
+    )
+    with socket.create_server(("127.0.0.1", 0)) as probe:
+        port = str(probe.getsockname()[1])
+    (tmp_path / "home").mkdir()
+    began = time.monotonic()
+    output = Bake(folder).run("make", "demo", PORT=port, HOME=os.environ["HOME"]).stdout
+    seconds = time.monotonic() - began
+    assert "Gentoo" in output
+    assert "unknown_category" in output
+    assert "did you mean" in output
+    assert f"http://127.0.0.1:{port}/predict" in output
+    assert seconds < 90, seconds
+    with pytest.raises(requests.ConnectionError):
+        requests.get(f"http://127.0.0.1:{port}", timeout=2)
