@@ -12,6 +12,7 @@ bind = f"{os.environ.get('HOST', '127.0.0.1')}:{os.environ.get('PORT', '8000')}"
 # each worker starts a thread a core, and throughput falls to a fiftieth.
 for cap in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):
     os.environ.setdefault(cap, "1")
+os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # sleep, do not spin, between two tasks
 
 worker_class = "gthread"
 # More than MAX_CONCURRENT, so that probes are answered while all slots predict.
@@ -32,24 +33,18 @@ timeout = 60
 # Longest request < this < the 35 s that compose waits before it kills.
 graceful_timeout = 25
 
+json_lines = {
+    "()": "pythonjsonlogger.msgspec.MsgspecFormatter",
+    "fmt": ["levelname", "name", "message"],
+    "rename_fields": {"levelname": "level", "name": "logger"},
+    "timestamp": "time",
+}
+stdout = {"class": "logging.StreamHandler", "formatter": "json", "stream": "ext://sys.stdout"}
 logconfig_dict = {
     "version": 1,
     "disable_existing_loggers": False,
-    "formatters": {
-        "json": {
-            "()": "pythonjsonlogger.msgspec.MsgspecFormatter",
-            "fmt": ["levelname", "name", "message"],
-            "rename_fields": {"levelname": "level", "name": "logger"},
-            "timestamp": "time",
-        }
-    },
-    "handlers": {
-        "stdout": {
-            "class": "logging.StreamHandler",
-            "formatter": "json",
-            "stream": "ext://sys.stdout",
-        }
-    },
+    "formatters": {"json": json_lines},
+    "handlers": {"stdout": stdout},
     "root": {"handlers": ["stdout"], "level": "INFO"},
     # One line a request is written by serving/access.py; gunicorn's own would be a second.
     "loggers": {"gunicorn.error": {"propagate": True}},

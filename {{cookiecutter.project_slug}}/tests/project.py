@@ -1,6 +1,7 @@
 """Where the project lies and what its package is called, for the tests."""
 
 import importlib
+import os
 import shutil
 import sys
 import tomllib
@@ -8,6 +9,9 @@ from pathlib import Path
 from types import ModuleType
 
 from click.testing import CliRunner
+
+# As the command line does, and before scikit-learn is loaded.
+os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 
 ROOT = Path(__file__).parent.parent
 PACKAGE: str = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["tool"]["flit"][

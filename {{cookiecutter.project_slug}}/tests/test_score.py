@@ -37,7 +37,7 @@ def test_score_puts_bad_rows_aside_with_the_reason(tmp_path):
     given, made = tmp_path / "rows.csv", tmp_path / "scored.csv"
     given.write_text(
         "id,island,body_mass_g,sex\n"
-        "a,Biscoe,4000,\n"
+        "a,Biscoe,4000,\n\n"
         "b,,heavy,male\n"
         "c,Dream,inf,male\n"
         "d,Dream\n"
@@ -56,8 +56,8 @@ def test_score_puts_bad_rows_aside_with_the_reason(tmp_path):
         "row,reasons,id,island,body_mass_g,sex",
         '2,"island must not be null; body_mass_g must be a number, got a string",b,,heavy,male',
         "3,body_mass_g must be a finite number,c,Dream,inf,male",
-        '4,"has 2 cells, the first line has 4",d,Dream',
-        '5,"has 5 cells, the first line has 4",e,Dream,4000,male,extra',
+        '4,"has 2 cells, not 4",d,Dream,,',
+        '5,"has 5 cells, not 4; surplus: extra",e,Dream,4000,male',
     ]
 
 

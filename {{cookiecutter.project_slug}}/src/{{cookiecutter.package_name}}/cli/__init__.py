@@ -1,6 +1,7 @@
 """The command line. Each command is a file of this folder, loaded only when it is called."""
 
 import importlib
+import os
 from pathlib import Path
 
 import click
@@ -27,6 +28,9 @@ class LazyCommands(click.Group):
 @click.group(cls=LazyCommands, context_settings={"help_option_names": ["-h", "--help"]})
 def main() -> None:
     """Train, serve, check and use the model of this project."""
+    # OpenMP's threads wait by spinning. On a busy machine that costs ten times the work itself.
+    # Read when the library is loaded, so before any command imports scikit-learn.
+    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 
 
 models_option = click.option(

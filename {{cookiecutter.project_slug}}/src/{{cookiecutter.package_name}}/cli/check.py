@@ -28,8 +28,6 @@ def command(folder: Path) -> None:
     table.add_row("features", ", ".join(feature.name for feature in found.features))
     table.add_row("artifact", f"{found.artifact.bytes:,} bytes, sha256 {found.artifact.sha256}")
     for name, version in found.libraries.items():
-        here = metadata.version(name)
-        note = "" if here == version else f" (trained with {version})"
-        table.add_row(name, here + note)
+        table.add_row(name, f"{metadata.version(name)}, trained with {version}")
     table.add_row("golden rows", f"{len(found.golden)}, largest difference {difference:.3g}")
     Console().print(table)

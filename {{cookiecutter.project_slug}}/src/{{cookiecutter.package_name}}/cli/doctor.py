@@ -22,13 +22,10 @@ from . import models_option, serve
 
 def log_faults(folder: Path) -> list[str]:
     """Why the log folder cannot be written."""
-    probe = folder / f".doctor-{os.getpid()}"
-    try:
-        probe.touch()
-        probe.unlink()
-    except OSError as error:
-        return [f"LOG_DIR={folder}: {error.strerror}; `make init` makes it and gives it to you"]
-    return []
+    if os.access(folder, os.W_OK | os.X_OK):
+        return []
+    what = "cannot be written" if folder.exists() else "is not there"
+    return [f"LOG_DIR={folder} {what}; `make init` makes it and gives it to you"]
 
 
 def port_faults(host: str, port: str) -> list[str]:
@@ -85,8 +82,8 @@ def command(folder: Path) -> None:
     wrong = model_faults(folder, table)
     wrong += port_faults(given.get("HOST", "127.0.0.1"), given.get("PORT", "8000"))
     try:
-        log_folder = Settings.from_environment().log_folder
-        wrong += log_faults(log_folder) if log_folder else []
+        log_dir = Settings.from_environment().log_dir
+        wrong += log_faults(Path(log_dir)) if log_dir else []
         if int(workers) * int(threads) > max(1, granted.cpus):
             wrong.append(f"{workers} workers of {threads} threads each are more than the CPUs")
     except (SettingsError, ValueError) as error:

@@ -16,21 +16,24 @@ from ..model.manifest import Feature, ModelError
 from ..model.predictor import Predictor
 from ..model.schema import InputError
 from . import models_option, tables
-from .tables import Chunk, CsvWriter, Reject, TableError
+from .tables import Row, TableError, Writer
 
 SOME_REJECTED = 3  # exit code
 # What common tools write for a missing value in CSV.
 MISSING = frozenset({"", "NA", "N/A", "NaN", "nan", "null", "NULL", "None"})
 BOOLEANS = {"true": True, "1": True, "false": False, "0": False}
+REJECTS = pa.schema([("row", pa.int64()), ("reasons", pa.string())])
 FILE = click.Path(dir_okay=False, path_type=Path)
 
 
-def value_of(feature: Feature, text: str) -> Any:
-    """The value of a CSV cell; text that does not fit is left for the schema to refuse."""
+def value_of(feature: Feature, value: Any) -> Any:
+    """The value of a cell; text that does not fit is left for the schema to refuse."""
+    if not isinstance(value, str):
+        return value
     if feature.type == "category":
         # A category may be named like a missing value: NA is Namibia's country code.
-        return None if text in MISSING and text not in (feature.categories or ()) else text
-    text = text.strip()
+        return None if value in MISSING and value not in (feature.categories or ()) else value
+    text = value.strip()
     if text in MISSING or feature.type == "boolean":
         return None if text in MISSING else BOOLEANS.get(text.lower(), text)
     try:
@@ -39,50 +42,43 @@ def value_of(feature: Feature, text: str) -> Any:
         return text
 
 
-def rows_of(chunk: Chunk, features: list[Feature]) -> list[dict[str, Any]]:
-    """The features of each row, as a client would send them."""
-    present = [feature for feature in features if feature.name in chunk.table.column_names]
-    if lost := [f.name for f in features if f not in present and not f.nullable]:
-        names = ", ".join(chunk.table.column_names)
-        raise TableError(f"the table has no column {', '.join(lost)}; it has {names}")
-    columns = {}
-    for feature in present:
-        values = chunk.table[feature.name].to_pylist()
-        columns[feature.name] = [value_of(feature, v) if type(v) is str else v for v in values]
-    return [dict(zip(columns, row, strict=True)) for row in zip(*columns.values(), strict=True)]
+def check_columns(schema: pa.Schema, answers: pa.Schema, features: list[Feature]) -> None:
+    """Refuse a table that cannot be scored as a whole."""
+    if lost := [f.name for f in features if f.name not in schema.names and not f.nullable]:
+        has = ", ".join(schema.names)
+        raise TableError(f"the table has no column {', '.join(lost)}; it has {has}")
+    if taken := [name for name in answers.names if name in schema.names]:
+        raise TableError(f"the table has a column {', '.join(taken)} already; rename it first")
 
 
-def score(chunk: Chunk, model: Predictor) -> tuple[pa.Table, list[Reject]]:
-    """The rows that the service takes, with their answers as new columns, and the others."""
-    rows = rows_of(chunk, model.schema.features)
-    reasons: dict[int, list[str]] = defaultdict(list)
+def answer_schema(model: Predictor) -> pa.Schema:
+    """The columns that are added to each row."""
+    classes = model.manifest.target.classes or []
+    label = pa.scalar(classes[0]).type if classes else pa.float64()
+    shares = [(f"probability_{name}", pa.float64()) for name in classes if model.has_shares]
+    return pa.schema([("prediction", label), *shares, ("flags", pa.string())])
+
+
+def score(rows: list[Row], model: Predictor) -> dict[int, str]:
+    """Add its answers to each row that the service takes; why it refuses each of the others."""
+    features, reasons = model.schema.features, defaultdict[int, list[str]](list)
+    reasons |= {i: [row[None]] for i, row in enumerate(rows) if None in row}
+    fit = [i for i in range(len(rows)) if i not in reasons]
+    given = [{f.name: value_of(f, rows[i].get(f.name)) for f in features} for i in fit]
     try:
-        batch = model.schema.read(rows)
+        batch = model.schema.read(given)
     except InputError as error:
         for fault in error.faults:
-            reasons[fault.row].append(f"{fault.feature} {fault.msg}")
-        batch = model.schema.read([row for i, row in enumerate(rows) if i not in reasons])
-    answer, flags = model.predict(batch), [""] * batch.rows
-    for row, feature, flag in batch.flags:
-        flags[row] += f"{' ' if flags[row] else ''}{feature}:{flag}"
-    label_type = pa.scalar(answer.classes[0]).type if answer.classes else pa.float64()
-    added = {"prediction": pa.array(answer.labels, label_type)}
-    if answer.probabilities is not None:
-        for i, label in enumerate(answer.classes):
-            added[f"probability_{label}"] = pa.array(answer.probabilities[:, i])
-    added["flags"] = pa.array(flags, pa.string())
-    kept = [i for i in range(len(rows)) if i not in reasons]
-    table = chunk.table.take(pa.array(kept, pa.int64()))
-    if taken := [name for name in added if name in table.column_names]:
-        raise TableError(f"the table has a column {', '.join(taken)} already; rename it first")
-    for name, values in added.items():
-        table = table.append_column(name, values)
-    cells = chunk.table.take(pa.array(list(reasons), pa.int64())).to_pylist()
-    rejects = [
-        Reject(chunk.numbers[i], "; ".join(why), list(row.values()))
-        for (i, why), row in zip(reasons.items(), cells, strict=True)
-    ]
-    return table, sorted([*chunk.misfits, *rejects], key=lambda reject: reject.number)
+            reasons[fit[fault.row]].append(f"{fault.feature} {fault.msg}")
+        given = [row for i, row in zip(fit, given, strict=True) if i not in reasons]
+        fit = [i for i in fit if i not in reasons]
+        batch = model.schema.read(given)
+    for i, answer in zip(fit, model.predict(batch).rows(batch), strict=True):
+        shares = answer.get("probabilities", {})
+        rows[i] |= {"prediction": answer["label"]}
+        rows[i] |= {f"probability_{name}": share for name, share in shares.items()}
+        rows[i]["flags"] = " ".join(f"{flag['feature']}:{flag['flag']}" for flag in answer["flags"])
+    return {i: "; ".join(why) for i, why in reasons.items()}
 
 
 @click.command("score")
@@ -103,34 +99,36 @@ def command(
     rejects = rejects or output.with_suffix(".rejects.csv")
     part, console = output.with_name(output.name + ".part"), Console(stderr=True)
     bar = (TextColumn("{task.fields[rows]:,} rows"), BarColumn(), TaskProgressColumn())
-    scored = rejected = 0
+    total = rejected = 0
     try:
-        suffix = tables.suffix_of(output)
-        model = predictor.load(folder)
+        suffix, model = tables.suffix_of(output), predictor.load(folder)
+        schema, chunks = tables.read(source, chunk, separator)
+        answers = answer_schema(model)
+        check_columns(schema, answers, model.schema.features)
         rejects.unlink(missing_ok=True)
         with ExitStack() as stack:
+            whole = pa.schema([*schema, *answers])
+            writer = stack.enter_context(closing(Writer(part, suffix, whole)))
             progress = stack.enter_context(Progress(*bar, TimeRemainingColumn(), console=console))
-            task, writer = progress.add_task("", total=1.0, rows=0), None
-            reject_writer: CsvWriter | None = None
-            for each in tables.read(source, chunk, separator):
-                table, refused = score(each, model)
-                if writer is None:
-                    writer = tables.writer(part, suffix, table.schema)
-                    stack.callback(writer.close)
-                writer.write_table(table)
-                if refused and reject_writer is None:
-                    names = ["row", "reasons", *each.table.column_names]
-                    reject_writer = stack.enter_context(closing(CsvWriter(rejects, names)))
-                if reject_writer:
-                    reject_writer.write_rows((r.number, r.reason, *r.cells) for r in refused)
-                scored, rejected = scored + table.num_rows, rejected + len(refused)
-                progress.update(task, completed=each.done, rows=scored + rejected)
+            task = progress.add_task("", total=1.0, rows=0)
+            reject_writer: Any = None
+            for rows, done in chunks:
+                reasons = score(rows, model)
+                writer.write([row for i, row in enumerate(rows) if i not in reasons])
+                if reasons and reject_writer is None:
+                    names = pa.schema([*REJECTS, *schema])
+                    reject_writer = stack.enter_context(closing(Writer(rejects, ".csv", names)))
+                for i, why in sorted(reasons.items()):
+                    own = {name: rows[i].get(name) for name in schema.names}
+                    reject_writer.write([{"row": total + i + 1, "reasons": why, **own}])
+                total, rejected = total + len(rows), rejected + len(reasons)
+                progress.update(task, completed=done, rows=total)
         # Under its final name only when complete: half a file is never taken for a result.
         os.replace(part, output)
     except (TableError, ModelError, OSError) as error:
         part.unlink(missing_ok=True)
         raise click.ClickException(str(error)) from error
-    console.print(f"{scored:,} rows scored into {output}")
+    console.print(f"{total - rejected:,} rows scored into {output}")
     if rejected:
         console.print(f"[yellow]{rejected:,} rows rejected, with the reasons in {rejects}")
         raise SystemExit(SOME_REJECTED)

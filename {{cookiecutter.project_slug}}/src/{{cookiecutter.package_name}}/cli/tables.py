@@ -1,119 +1,97 @@
-"""Tables in chunks: CSV and Parquet, never a whole file in memory."""
+"""CSV and Parquet files as chunks of rows, never a whole file in memory."""
 
 import csv
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from io import TextIOWrapper
 from itertools import islice
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
+
+Row = dict[str | None, Any]
+# One chunk: its rows, and the share of the file that has been read, 0 to 1.
+Chunk = tuple[list[Row], float]
 
 
 class TableError(ValueError):
     """A file that cannot be read as the table it claims to be."""
 
 
-class Reject(NamedTuple):
-    """A row that cannot be scored: its number, counted from 1, why, and its cells as found."""
-
-    number: int
-    reason: str
-    cells: list[object]
-
-
-class Chunk(NamedTuple):
-    """Some rows as Arrow (text, where the file has no types); `numbers` counts them from 1.
-
-    `misfits` are CSV rows with more or fewer cells than the first line; `done` is the share of
-    the file that has been read, 0 to 1.
-    """
-
-    table: pa.Table
-    numbers: list[int]
-    misfits: list[Reject]
-    done: float
-
-
-class CsvWriter:
-    """Writes a CSV file; a missing value is an empty cell."""
-
-    def __init__(self, path: Path, names: list[str]) -> None:
-        self._file = path.open("w", encoding="utf-8", newline="")
-        self._writer = csv.writer(self._file, lineterminator="\n")
-        self._writer.writerow(names)
-
-    def write_rows(self, rows: Iterable[Iterable[object]]) -> None:
-        """Append rows of cells."""
-        self._writer.writerows(rows)
-
-    def write_table(self, table: pa.Table) -> None:
-        """Append a table, as a ParquetWriter does."""
-        self.write_rows(zip(*(column.to_pylist() for column in table.columns), strict=True))
-
-    def close(self) -> None:
-        """Finish the file."""
-        self._file.close()
-
-
 def suffix_of(path: Path) -> str:
     """`.csv` or `.parquet`."""
-    suffix = path.suffix.lower()
-    if suffix not in (".csv", ".parquet"):
+    if path.suffix.lower() not in (".csv", ".parquet"):
         raise TableError(f"{path}: the name must end in .csv or .parquet")
-    return suffix
+    return path.suffix.lower()
 
 
-def read(path: Path, size: int, separator: str) -> Iterator[Chunk]:
-    """A file in chunks of up to `size` rows; one chunk even if it has no row."""
+def read(path: Path, size: int, separator: str) -> tuple[pa.Schema, Iterator[Chunk]]:
+    """The columns of a file, and its rows in chunks of up to `size`."""
     is_csv = suffix_of(path) == ".csv"
-    return read_csv(path, size, separator) if is_csv else read_parquet(path, size)
+    chunks = read_csv(path, size, separator) if is_csv else read_parquet(path, size)
+    schema: pa.Schema = next(chunks)
+    return schema, chunks
 
 
-def writer(path: Path, suffix: str, schema: pa.Schema) -> Any:
-    """An object with `write_table` and `close`."""
-    return CsvWriter(path, schema.names) if suffix == ".csv" else pq.ParquetWriter(path, schema)
-
-
-def read_csv(path: Path, size: int, separator: str) -> Iterator[Chunk]:
-    """A first line of names, then rows; values are text."""
+def read_csv(path: Path, size: int, separator: str) -> Iterator[Any]:
+    """First the schema, then chunks of text; a row of another length has what is odd under None."""
     total = path.stat().st_size or 1
     with path.open("rb") as raw:
         # utf-8-sig: spreadsheets write a byte order mark, which is no part of the first name.
-        lines = csv.reader(TextIOWrapper(raw, "utf-8-sig", newline=""), delimiter=separator)
+        reader = csv.reader(TextIOWrapper(raw, "utf-8-sig", newline=""), delimiter=separator)
+        lines = (cells for cells in reader if cells)  # an empty line is no row
         try:
             names = next(lines, [])
             if not names or len(set(names)) < len(names):
                 raise TableError(f"{path}: the first line must name each column, each differently")
-            schema, first = pa.schema([(name, pa.string()) for name in names]), 1
-            while (rows := list(islice(lines, size))) or first == 1:
-                good, misfits = [], []
-                for number, row in enumerate(rows, first):
-                    if len(row) == len(names):
-                        good.append((number, row))
-                    elif row:  # an empty line is no row
-                        reason = f"has {len(row)} cells, the first line has {len(names)}"
-                        misfits.append(Reject(number, reason, list(row)))
-                columns = [pa.array([row[i] for _, row in good]) for i in range(len(names))]
-                table = pa.table([column.cast(pa.string()) for column in columns], schema)
-                yield Chunk(table, [number for number, _ in good], misfits, raw.tell() / total)
-                first += max(1, len(rows))
+            yield pa.schema([(name, pa.string()) for name in names])
+            while cells := list(islice(lines, size)):
+                rows: list[Row] = [dict(zip(names, row, strict=False)) for row in cells]
+                for row, found in zip(rows, cells, strict=True):
+                    if len(found) != len(names):
+                        surplus = "".join(f"; surplus: {cell}" for cell in found[len(names) :])
+                        row[None] = f"has {len(found)} cells, not {len(names)}{surplus}"
+                yield rows, raw.tell() / total
         except UnicodeDecodeError as error:
             raise TableError(f"{path} is no UTF-8 text: {error.reason}; save it as such") from None
         except csv.Error as error:
-            raise TableError(f"{path}, line {lines.line_num}: {error}") from None
+            raise TableError(f"{path}, line {reader.line_num}: {error}") from None
 
 
-def read_parquet(path: Path, size: int) -> Iterator[Chunk]:
-    """Row groups, cut to `size`; values keep their types."""
+def read_parquet(path: Path, size: int) -> Iterator[Any]:
+    """First the schema, then the chunks."""
     try:
         with pq.ParquetFile(path) as file:
-            total, first = file.metadata.num_rows, 1
-            empty = file.schema_arrow.empty_table()
-            for batch in file.iter_batches(size) if total else empty.to_batches() or [empty]:
-                table, last = pa.table(batch), first + batch.num_rows
-                yield Chunk(table, list(range(first, last)), [], (last - 1) / (total or 1))
-                first = last
+            yield file.schema_arrow
+            done = 0
+            for batch in file.iter_batches(size):
+                done += batch.num_rows
+                yield batch.to_pylist(), done / file.metadata.num_rows
     except pa.ArrowException as error:
         raise TableError(f"{path} is no readable Parquet file: {error}") from None
+
+
+class Writer:
+    """Writes rows to a CSV or a Parquet file; a missing value is an empty cell or a null."""
+
+    def __init__(self, path: Path, suffix: str, schema: pa.Schema) -> None:
+        self._schema = schema
+        if suffix == ".parquet":
+            self._file = pq.ParquetWriter(path, schema)
+            self._csv = None
+        else:
+            self._file = path.open("w", encoding="utf-8", newline="")
+            self._csv = csv.DictWriter(self._file, schema.names, lineterminator="\n")
+            self._csv.writeheader()
+
+    def write(self, rows: list[Row]) -> None:
+        """Append rows."""
+        if self._csv:
+            self._csv.writerows(rows)
+        elif rows:
+            self._file.write_table(pa.Table.from_pylist(rows, self._schema))
+
+    def close(self) -> None:
+        """Finish the file."""
+        self._file.close()

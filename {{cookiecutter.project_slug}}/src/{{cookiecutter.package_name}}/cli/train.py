@@ -21,9 +21,8 @@ def command(folder: Path, accept: bool) -> None:
     except (fit.TrainingError, ModelError) as error:
         raise click.ClickException(str(error)) from error
     card.write(folder, manifest, estimator, split)
-    table = Table(title=f"{manifest.name} {manifest.version}", title_justify="left")
-    table.add_column("metric")
-    table.add_column("held-out value", justify="right")
+    title = f"{manifest.name} {manifest.version}"
+    table = Table("metric", "held-out value", title=title, title_justify="left")
     for name, value in manifest.metrics.items():
         table.add_row(name, f"{value:.4f}")
     console = Console()

@@ -45,7 +45,8 @@ class Prediction:
 
 def frame(columns: dict[str, Column]) -> pd.DataFrame:
     """The DataFrame, of the same dtypes, that training and serving give the estimator."""
-    return pd.DataFrame(columns, copy=False)
+    # With its dtype said: pandas would infer one from the values, so from who else is in the batch.
+    return pd.DataFrame({k: pd.Series(v, dtype=v.dtype) for k, v in columns.items()}, copy=False)
 
 
 class Predictor:
@@ -58,17 +59,17 @@ class Predictor:
         whole = type(estimator) is not Pipeline or len(estimator) == 1
         self._prepare = None if whole else estimator[:-1].transform
         self._final = estimator if whole else estimator[-1]
-        self._shares = bool(description.target.classes) and hasattr(estimator, "predict_proba")
+        self.has_shares = bool(description.target.classes) and hasattr(estimator, "predict_proba")
 
     def predict(self, batch: Batch) -> Prediction:
         """Predict a batch of any number of rows, none included."""
         classes = self.manifest.target.classes or []
         if batch.rows == 0:
-            return Prediction([], np.empty((0, len(classes))) if self._shares else None, classes)
+            return Prediction([], np.empty((0, len(classes))) if self.has_shares else None, classes)
         data = frame(batch.columns)
         prepared = self._prepare(data) if self._prepare else data
         labels = self._final.predict(prepared).tolist()
-        shares = self._final.predict_proba(prepared) if self._shares else None
+        shares = self._final.predict_proba(prepared) if self.has_shares else None
         return Prediction(labels, shares, classes)
 
     def check_golden(self) -> float:

@@ -34,12 +34,11 @@ class Flag(NamedTuple):
     flag: str
 
 
+@dataclass
 class InputError(ValueError):
     """Rows that break the schema; `faults` holds all of them, row by row."""
 
-    def __init__(self, faults: list[Fault]) -> None:
-        super().__init__(f"{len(faults)} fault(s)")
-        self.faults = faults
+    faults: list[Fault]
 
 
 @dataclass(frozen=True)

@@ -50,8 +50,8 @@ class VolumeHandler(logging.Handler):
         if now - self._complained >= COMPLAIN_EVERY:
             self._complained = now
             text = f"{self.path}: {self.fault}; lines on stdout alone so far: {self.failures}"
-            values = {"name": __name__, "levelname": "WARNING", "msg": text}
-            print(self.format(logging.makeLogRecord(values)), flush=True)
+            line = {"name": __name__, "levelname": "WARNING", "msg": text}
+            print(self.format(logging.makeLogRecord(line)), flush=True)
 
     def _descriptor(self) -> int:
         try:
@@ -76,15 +76,11 @@ def json_formatter() -> logging.Formatter:
     )
 
 
-def configure(level: str, folder: Path | None) -> VolumeHandler | None:
-    """Send all logging to stdout, and to `folder` if one is given."""
-    volume = VolumeHandler(folder / SERVICE_FILE) if folder else None
-    handlers: list[logging.Handler] = [logging.StreamHandler(sys.stdout)]
-    if volume:
-        handlers.append(volume)
+def configure(level: str, folder: str) -> VolumeHandler | None:
+    """Send all logging to stdout, and to `folder` if one is named."""
+    volume = VolumeHandler(Path(folder, SERVICE_FILE)) if folder else None
+    handlers = [logging.StreamHandler(sys.stdout), *([volume] if volume else [])]
     for handler in handlers:
         handler.setFormatter(json_formatter())
-    root = logging.getLogger()
-    root.handlers = handlers
-    root.setLevel(level)
+    logging.basicConfig(level=level, handlers=handlers, force=True)
     return volume

@@ -2,6 +2,7 @@
 
 import logging
 import sys
+from pathlib import Path
 
 from flask import Flask
 
@@ -35,11 +36,11 @@ def create_app(
 
 def from_environment() -> Flask:
     """What gunicorn calls: settings and model from the environment, or one line and an exit."""
-    logs.configure("INFO", None)
+    logs.configure("INFO", "")
     try:
         settings = Settings.from_environment()
-        volume = logs.configure(settings.log_level, settings.log_folder)
-        model = predictor.load(settings.model_path)
+        volume = logs.configure(settings.log_level, settings.log_dir)
+        model = predictor.load(Path(settings.model_dir))
     except (SettingsError, ModelError) as error:
         log.critical("%s", error)
         sys.exit(WORKER_BOOT_ERROR)

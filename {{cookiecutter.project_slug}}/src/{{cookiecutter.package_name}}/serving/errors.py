@@ -5,6 +5,7 @@ RFC 9457 allows extension members, so one object is a problem detail, a V1 and V
 """
 
 import logging
+from dataclasses import dataclass, field
 
 from flask import Flask, Response, g, request
 from msgspec import json
@@ -20,19 +21,17 @@ DETAILS = {
 }
 
 
+Faults = list[tuple[list[str | int], str]]
+
+
+@dataclass
 class RequestError(Exception):
     """A request that is refused; `faults` are (location, message) pairs."""
 
-    def __init__(
-        self,
-        status: int,
-        detail: str,
-        faults: list[tuple[list[str | int], str]] | None = None,
-        headers: dict[str, str] | None = None,
-    ) -> None:
-        super().__init__(detail)
-        self.status, self.detail = status, detail
-        self.faults, self.headers = faults or [], headers or {}
+    status: int
+    detail: str
+    faults: Faults = field(default_factory=list)
+    headers: dict[str, str] = field(default_factory=dict)
 
 
 def refused(error: RequestError) -> Response:

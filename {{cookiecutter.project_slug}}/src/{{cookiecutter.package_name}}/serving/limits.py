@@ -11,13 +11,9 @@ from .errors import RequestError
 
 
 def read_body() -> bytes:
-    """The request's body, whatever its Content-Type: real clients send none, or a wrong one.
-
-    Raises RequestEntityTooLarge (413) beyond MAX_CONTENT_LENGTH. Flask does so itself where the
-    length is announced, but cuts a chunked body there without a word.
-    """
-    body = request.get_data(cache=False)
-    limit = request.max_content_length
+    """The body, whatever its Content-Type (real clients send none); a 413 beyond the limit."""
+    body, limit = request.get_data(cache=False), request.max_content_length
+    # Flask refuses an announced length itself, but cuts a chunked body without a word.
     if request.content_length is None and limit is not None and len(body) >= limit:
         raise RequestEntityTooLarge
     return body
@@ -36,19 +32,10 @@ class Slots:
 
     @contextmanager
     def one(self) -> Iterator[None]:
-        """Hold a slot.
-
-        Raises
-        ------
-        RequestError
-            503 with Retry-After, when none became free in time.
-        """
+        """Hold a slot; raises a 503 with Retry-After when none became free in time."""
         if not self._free.acquire(timeout=self._wait):
-            raise RequestError(
-                503,
-                "all prediction slots are busy; try again in a second",
-                headers={"Retry-After": "1"},
-            )
+            detail = "all prediction slots are busy; try again in a second"
+            raise RequestError(503, detail, headers={"Retry-After": "1"})
         try:
             yield
         finally:

@@ -9,38 +9,28 @@ from msgspec import DecodeError, json
 from ..model import manifest
 from ..model.predictor import Predictor
 from ..model.schema import InputError
-from .errors import LISTED, RequestError
+from .errors import LISTED, Faults, RequestError
 from .limits import Slots, read_body
 
 FORM = 'the body must be a JSON object {"instances": [{feature: value, ...}, ...]}'
 
 
 def decode(body: bytes) -> Any:
-    """JSON of any Content-Type. A bare NaN, which Python clients write, is let through.
-
-    Raises
-    ------
-    RequestError
-        400 with the place of the fault.
-    """
+    """JSON, and a bare NaN, as Python clients write it; raises a 400 with the place."""
     try:
         return json.decode(body)
     except (DecodeError, RecursionError):
         try:
-            return lenient_json.loads(body)
+            content = lenient_json.loads(body)
+            # This one also lets a lone surrogate through, which is no text and breaks later.
+            lenient_json.dumps(content, ensure_ascii=False).encode()
+            return content
         except (ValueError, RecursionError) as error:
-            reason = f"the body is no JSON: {error}"
-            raise RequestError(400, reason) from None
+            raise RequestError(400, f"the body is no JSON: {error}") from None
 
 
 def instances(body: bytes, max_rows: int) -> list[Any]:
-    """The rows of a native request.
-
-    Raises
-    ------
-    RequestError
-        400 for another form, 413 for too many rows.
-    """
+    """The rows of a native request; raises a 400 for another form, a 413 for too many rows."""
     content = decode(body)
     if not isinstance(content, dict) or not isinstance(content.get("instances"), list):
         raise RequestError(400, FORM)
@@ -48,11 +38,8 @@ def instances(body: bytes, max_rows: int) -> list[Any]:
         raise RequestError(400, f"{FORM}; it also has {', '.join(unknown)}")
     rows: list[Any] = content["instances"]
     if len(rows) > max_rows:
-        raise RequestError(
-            413,
-            f"{len(rows)} rows in one request, at most {max_rows} (MAX_ROWS); send several "
-            f"requests, or use `model-service score` for a file",
-        )
+        advice = "send several requests, or use `model-service score` for a file"
+        raise RequestError(413, f"{len(rows)} rows, at most {max_rows} (MAX_ROWS); {advice}")
     return rows
 
 
@@ -85,7 +72,7 @@ def blueprint(predictor: Predictor, slots: Slots, max_rows: int) -> Blueprint:
 
 def refusal(error: InputError) -> RequestError:
     """422 with the place of each fault in the request."""
-    faults: list[tuple[list[str | int], str]] = []
+    faults: Faults = []
     for row, feature, msg in error.faults:
         faults.append((["instances", row, *([] if feature is None else [feature])], msg))
     listed = "" if len(faults) <= LISTED else f", the first {LISTED} of them"

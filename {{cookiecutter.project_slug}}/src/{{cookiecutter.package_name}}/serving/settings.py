@@ -2,7 +2,6 @@
 
 import os
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
 import msgspec
@@ -26,34 +25,17 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     max_concurrent: Positive = 4
     max_wait_seconds: Annotated[float, msgspec.Meta(ge=0, le=20)] = 5.0
 
-    @property
-    def model_path(self) -> Path:
-        """The model folder."""
-        return Path(self.model_dir)
-
-    @property
-    def log_folder(self) -> Path | None:
-        """The folder of the log files, if there is one."""
-        return Path(self.log_dir) if self.log_dir else None
-
     @classmethod
     def from_environment(cls, environment: Mapping[str, str] = os.environ) -> Self:
-        """Read the settings; an empty variable counts as not set.
-
-        Raises
-        ------
-        SettingsError
-            With each variable that has a wrong value, the value, and what is allowed.
-        """
+        """Read them, an empty variable as unset; SettingsError names every one that is wrong."""
         values: dict[str, Any] = {}
         faults = []
         for field in msgspec.structs.fields(cls):
             name = field.name.upper()
             text = environment.get(name, "")
-            if not text:
-                continue
             try:
-                values[field.name] = msgspec.convert(text, field.type, strict=False)
+                if text:
+                    values[field.name] = msgspec.convert(text, field.type, strict=False)
             except msgspec.ValidationError as error:
                 faults.append(f"{name}={text!r}: {str(error)[0].lower()}{str(error)[1:]}")
         if faults:

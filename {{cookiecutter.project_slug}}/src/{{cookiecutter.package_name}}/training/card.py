@@ -11,14 +11,14 @@ from threadpoolctl import threadpool_limits
 from ..model.manifest import Manifest
 from .fit import THREADS, Split
 
-CARD = """# Model card: {name} {version}
+CARD = """# Model card: {m.name} {m.version}
 
-A {task} of `{target}`{classes}. Written by `make train`.
+A {m.task} of `{m.target.name}`{classes}. Written by `make train`.
 
 ## How good it is
 
-On {training.rows_held_out} held-out rows; greater is better in each line. A new candidate must
-reach this `{training.gate}`.
+On {m.training.rows_held_out} held-out rows; greater is better in each line. A new candidate must
+reach this `{m.training.gate}`.
 
 | metric | value |
 | --- | --- |
@@ -40,11 +40,11 @@ A value outside what was seen is answered, and flagged in the answer.
 
 | | |
 | --- | --- |
-| rows | {training.rows} to learn from, {training.rows_held_out} held out |
-| data | sha256 `{training.data_sha256}` |
-| seed, threads | {training.seed}, {training.threads} |
+| rows | {m.training.rows} to learn from, {m.training.rows_held_out} held out |
+| data | sha256 `{m.training.data_sha256}` |
+| seed, threads | {m.training.seed}, {m.training.threads} |
 | libraries | {libraries} |
-| artifact | `{artifact.file}`, sha256 `{artifact.sha256}` |
+| artifact | `{m.artifact.file}`, sha256 `{m.artifact.sha256}` |
 """
 
 
@@ -60,13 +60,8 @@ def write(folder: Path, manifest: Manifest, estimator: Any, split: Split) -> Non
         features.append(f"| {' | '.join(cells)} |")
     classes = ", ".join(str(label) for label in manifest.target.classes or ())
     text = CARD.format(
-        name=manifest.name,
-        version=manifest.version,
-        task=manifest.task,
-        target=manifest.target.name,
+        m=manifest,
         classes=f" ({classes})" if classes else "",
-        training=manifest.training,
-        artifact=manifest.artifact,
         metrics="\n".join(f"| {name} | {value:.4f} |" for name, value in manifest.metrics.items()),
         features="\n".join(features),
         libraries=", ".join(f"{name} {version}" for name, version in manifest.libraries.items()),

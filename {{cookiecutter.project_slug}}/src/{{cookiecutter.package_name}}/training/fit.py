@@ -31,7 +31,7 @@ SCORERS = {
     "classification": ("accuracy", "balanced_accuracy", "f1_macro", "neg_log_loss"),
     "regression": ("r2", "neg_mean_absolute_error", "neg_root_mean_squared_error"),
 }
-CASTS = {"integer": int, "boolean": bool}
+CASTS = {"number": float, "integer": int, "boolean": bool}
 UNKNOWN = "(never seen in training)"
 
 
@@ -96,10 +96,8 @@ def read_data() -> Split:
             f"row {row}: {feature} {msg}. Mend the data, or FEATURES in training/pipeline.py"
         ) from None
     classes = target if pipeline.TASK == "classification" else None
-    indices = np.arange(len(x))
-    kept, held = train_test_split(
-        indices, test_size=HELD_OUT, random_state=pipeline.SEED, stratify=classes
-    )
+    parts = {"test_size": HELD_OUT, "random_state": pipeline.SEED, "stratify": classes}
+    kept, held = train_test_split(np.arange(len(x)), **parts)
     return Split(x.iloc[kept], target[kept], x.iloc[held], target[held], [rows[i] for i in held])
 
 
@@ -137,7 +135,7 @@ def learn(feature: Feature, column: Column) -> Feature:
         names, counts = np.unique(present.astype(str), return_counts=True)
         return replace(feature, categories=names.tolist(), example=str(names[counts.argmax()]))
     # A value that occurs, not a mean: it fits integers and booleans too.
-    middle = CASTS.get(feature.type, float)(np.quantile(present, 0.5, method="nearest"))
+    middle = CASTS[feature.type](np.quantile(present, 0.5, method="nearest"))
     low, high = float(present.min()), float(present.max())
     return replace(feature, minimum=low, maximum=high, example=middle)
 
@@ -154,8 +152,7 @@ def baseline(column: Column) -> Baseline:
 
 
 def golden(description: Manifest, estimator: Any, split: Split) -> list[Golden]:
-    """Rows that every worker must answer as training did: ordinary ones of each class, and each
-    feature missing, unknown and at the ends of its range."""
+    """Rows for the self-check: one of each class, each feature missing, unknown and extreme."""
     firsts = np.unique(split.test_target, return_index=True)[1][:10]
     middle: dict[str, Value] = {feature.name: feature.example for feature in description.features}
     rows = [*(split.test_rows[i] for i in sorted(firsts)), middle]
@@ -164,8 +161,8 @@ def golden(description: Manifest, estimator: Any, split: Split) -> list[Golden]:
         if feature.type == "category":
             odd.append(UNKNOWN)
         else:
-            cast = CASTS.get(feature.type, float)
-            odd += [cast(end) for end in (feature.minimum, feature.maximum) if end is not None]
+            ends = (feature.minimum, feature.maximum)
+            odd += [CASTS[feature.type](end) for end in ends if end is not None]
         rows += [{**middle, feature.name: value} for value in odd]
     model, answers = predictor.Predictor(description, estimator), []
     for row in rows:
