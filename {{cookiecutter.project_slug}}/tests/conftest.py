@@ -101,7 +101,7 @@ class Service:
                 answer = requests.get(f"{self.url}/health/ready", timeout=5)
                 if answer.ok:
                     return answer
-            except requests.ConnectionError:
+            except requests.RequestException:
                 pass
             time.sleep(0.05)
         pytest.fail(f"not ready: exit code {self.process.poll()}\n{self.output.read_text()}")

@@ -25,6 +25,5 @@ def command(folder: Path, accept: bool) -> None:
     table = Table("metric", "held-out value", title=title, title_justify="left")
     for name, value in manifest.metrics.items():
         table.add_row(name, f"{value:.4f}")
-    console = Console()
-    console.print(table)
-    console.print(f"wrote {folder / manifest.artifact.file} ({manifest.artifact.bytes:,} bytes)")
+    Console().print(table)
+    click.echo(f"wrote {folder / manifest.artifact.file} ({manifest.artifact.bytes:,} bytes)")

@@ -188,7 +188,7 @@ def save(folder: Path, described: Manifest, estimator: Any, recorded: Manifest |
     described = replace(described, artifact=artifact)
     if recorded and recorded.artifact == artifact:
         # The same model again: training an unchanged project changes no file.
-        described = replace(described, created=recorded.created)
+        described = replace(described, created=recorded.created, python=recorded.python)
     text.write_bytes(manifest.encode(described))
     os.replace(candidate, folder / ARTIFACT_FILE)
     os.replace(text, folder / manifest.FILE)
