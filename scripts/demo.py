@@ -6,6 +6,7 @@ until Ctrl-C.
 
 import csv
 import os
+import socket
 import subprocess
 import sys
 import time
@@ -20,6 +21,7 @@ ROOT = Path(__file__).parent.parent
 PROJECT = ROOT / "build" / "penguin-service"
 PORT = os.environ.get("PORT") or "8000"
 URL = f"http://127.0.0.1:{PORT}"
+LOG = PROJECT / "logs/demo.txt"
 FEATURES = ("island", "bill_length_mm", "bill_depth_mm", "flipper_length_mm", "body_mass_g", "sex")
 PICKED = (0, 3, 220, 280)  # rows of the data: one of each species, and one with missing values
 ODD = {"island": "Atlantis", "bill_length_mm": 44.0, "body_mass_g": 99_000}
@@ -41,6 +43,12 @@ def penguins() -> list[tuple[dict[str, object], str]]:
     return found
 
 
+def answers() -> bool:
+    """Whether anything listens on the port."""
+    with socket.socket() as probe:
+        return probe.connect_ex(("127.0.0.1", int(PORT))) == 0
+
+
 def wait(service: subprocess.Popen[bytes]) -> None:
     """Until the service is ready, or has ended."""
     while service.poll() is None:
@@ -49,7 +57,7 @@ def wait(service: subprocess.Popen[bytes]) -> None:
                 return
         except requests.RequestException:
             time.sleep(0.1)
-    sys.exit(f"the service ended with exit code {service.returncode}; is port {PORT} taken?")
+    sys.exit(f"the service ended with exit code {service.returncode}; see {LOG}")
 
 
 def ask(console: Console) -> None:
@@ -77,11 +85,13 @@ def ask(console: Console) -> None:
 def main() -> None:
     """The demo."""
     console, began = Console(), time.monotonic()
+    if answers():
+        sys.exit(f"port {PORT} is taken; another one: PORT=9000 make demo")
     cookiecutter(str(ROOT), no_input=True, overwrite_if_exists=True, output_dir=ROOT / "build")
     console.print("[bold]make install[/bold] in build/penguin-service ...")
     subprocess.run(["make", "--no-print-directory", "install"], cwd=PROJECT, check=True)
     console.print(f"[bold]make serve[/bold] on {URL} ...")
-    log = (PROJECT / "logs/demo.txt").open("w")
+    log = LOG.open("w")
     serve = ["make", "--no-print-directory", "serve", f"PORT={PORT}"]
     service = subprocess.Popen(serve, cwd=PROJECT, stdout=log, stderr=subprocess.STDOUT)
     try:
@@ -89,18 +99,15 @@ def main() -> None:
         ask(console)
         console.print(f"\nFrom nothing to predictions in {time.monotonic() - began:.0f} s.")
         if os.environ.get("KEEP"):
-            console.print(f"Serving on {URL}; Ctrl-C stops it. The log is {log.name}")
+            console.print(f"Serving on {URL}; Ctrl-C stops it. The log is {LOG}")
             service.wait()
     except KeyboardInterrupt:
         pass
     finally:
         service.terminate()
         service.wait()
-    try:
-        requests.get(URL, timeout=2)
-        sys.exit(f"something still answers on {URL}")
-    except requests.ConnectionError:
-        pass
+    if answers():
+        sys.exit(f"something still listens on port {PORT}")
     console.print("Stopped. `KEEP=1 make demo` leaves it serving; the project is in build/.")
 
 

@@ -99,6 +99,19 @@ def test_every_dependency_has_its_reason_in_decisions():
             assert f"`{name}`" in decisions, f"{name} of {chosen.name}"
 
 
+def test_every_setting_and_route_has_its_reason_in_decisions():
+    decisions = (ROOT / "docs/decisions.md").read_text()
+    package = TEMPLATE / "src/{{cookiecutter.package_name}}"
+    settings = (package / "serving/settings.py").read_text()
+    names = re.findall(r"^    ([a-z_]+): ", settings.split("def ")[0], re.MULTILINE)
+    assert len(names) >= 7
+    readme = (TEMPLATE / "README.md").read_text()
+    for name in [name.upper() for name in names] + re.findall(
+        r"^\| `\w+ (/[a-z/]+)`", readme, re.M
+    ):
+        assert f"`{name}`" in decisions, name
+
+
 def test_no_address_of_an_index_and_no_path_of_a_machine():
     # Put together here, so that this file does not hold what it looks for.
     hosts = "|".join(

@@ -12,7 +12,6 @@ bind = f"{os.environ.get('HOST', '127.0.0.1')}:{os.environ.get('PORT', '8000')}"
 # each worker starts a thread a core, and throughput falls to a fiftieth.
 for cap in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):
     os.environ.setdefault(cap, "1")
-os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # sleep, do not spin, between two tasks
 
 worker_class = "gthread"
 # More than MAX_CONCURRENT, so that probes are answered while all slots predict.

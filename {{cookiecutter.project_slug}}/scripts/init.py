@@ -1,6 +1,7 @@
 """Makes ./logs and .env, so that the container writes its logs as you. Standard library only."""
 
 import os
+import re
 import sys
 from pathlib import Path
 
@@ -9,26 +10,23 @@ SERVICE = 10001  # the image's own user, for when root runs this: no container r
 
 def main() -> None:
     """Write what is missing; what is there stays as it is."""
-    uid, gid = (os.getuid(), os.getgid()) if hasattr(os, "getuid") else (SERVICE, SERVICE)
-    root = uid == 0
-    if root:
-        uid = gid = SERVICE
-    env, logs = Path(".env"), Path("logs")
+    here = Path(".").resolve()
+    me = os.getuid() if hasattr(os, "getuid") else SERVICE
+    uid, gid = (me, os.getgid()) if me not in (0, SERVICE) else (SERVICE, SERVICE)
+    env, logs = here / ".env", here / "logs"
     if not env.exists():
-        own = {"SERVICE_UID": uid, "SERVICE_GID": gid}
-        lines = Path(".env.example").read_text(encoding="utf-8").splitlines()[1:]
-        lines = [f"{k}={own[k]}" if (k := line.split("=")[0]) in own else line for line in lines]
-        env.write_text("\n".join([*lines, ""]), encoding="utf-8")
+        text = (here / ".env.example").read_text(encoding="utf-8").split("\n", 1)[1]
+        text = text.replace("SERVICE_UID=10001", f"SERVICE_UID={uid}")
+        env.write_text(text.replace("SERVICE_GID=10001", f"SERVICE_GID={gid}"), encoding="utf-8")
         print(f"wrote .env: the container runs as {uid}:{gid}")
-    values = dict(x.split("=", 1) for x in env.read_text(encoding="utf-8").splitlines() if "=" in x)
+    found = re.findall(r"^SERVICE_[UG]ID=(\d+)$", env.read_text(encoding="utf-8"), re.MULTILINE)
+    if len(found) != 2 or "0" in found:
+        sys.exit(".env must have SERVICE_UID and SERVICE_GID, and not 0: remove it, `make init`")
     logs.mkdir(exist_ok=True)
-    if root:
-        os.chown(logs, int(values["SERVICE_UID"]), int(values["SERVICE_GID"]))
-    elif str(logs.stat().st_uid) != values["SERVICE_UID"] and hasattr(os, "getuid"):
-        sys.exit(
-            f"logs/ belongs to {logs.stat().st_uid}, .env says {values['SERVICE_UID']}: "
-            f"remove .env, or `sudo chown -R {uid} logs`"
-        )
+    if me == 0:
+        os.chown(logs, int(found[0]), int(found[1]))
+    elif me != SERVICE and logs.stat().st_uid != int(found[0]):
+        sys.exit(f"logs/ is not of user {found[0]}, as .env says: `sudo chown -R {found[0]} logs`")
 
 
 if __name__ == "__main__":

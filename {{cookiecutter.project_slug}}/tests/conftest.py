@@ -1,5 +1,6 @@
 """Fixtures: a copy of the model folder, an app in this process, and a live service."""
 
+import hashlib
 import json
 import os
 import shutil
@@ -12,10 +13,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import joblib
 import pandas as pd
 import pytest
 import requests
 from project import COMMAND, ROOT, load
+from sklearn.linear_model import LinearRegression
 
 MODELS = ROOT / "models"
 
@@ -38,6 +41,23 @@ def edit(folder: Path) -> Callable[..., Path]:
         return folder
 
     return change
+
+
+@pytest.fixture
+def regression(tmp_path: Path, edit: Callable[..., Path]) -> Path:
+    """A model folder of another kind, made by hand: price = 3 * area + 10."""
+    estimator = LinearRegression().fit(pd.DataFrame({"area": [0.0, 1.0]}), [10.0, 13.0])
+    area = {"name": "area", "type": "number", "description": "", "minimum": 0, "maximum": 1}
+
+    def alter(manifest: dict[str, Any]) -> None:
+        joblib.dump(estimator, tmp_path / "models/model.joblib")
+        digest = hashlib.sha256((tmp_path / "models/model.joblib").read_bytes()).hexdigest()
+        golden = {"input": {"area": 1}, "output": {"label": 13.0, "flags": []}}
+        manifest |= {"task": "regression", "features": [area], "golden": [golden], "baseline": {}}
+        manifest["artifact"]["sha256"] = digest
+        manifest["target"] = {"name": "price"}
+
+    return edit(alter)
 
 
 @pytest.fixture

@@ -72,6 +72,14 @@ def test_unknown_and_extreme_values_are_flagged(client):
     ]
 
 
+def test_a_regression_answers_with_numbers(regression):
+    model = load("model.predictor").load(regression)
+    assert model.check_golden() <= 1e-9
+    app = load("serving.app").create_app(load("serving.settings").Settings(), model)
+    answer = post(app.test_client(), {"instances": [{"area": 0.5}]}).get_json()
+    assert answer["predictions"] == [{"label": pytest.approx(11.5), "flags": []}]
+
+
 def test_no_rows_no_answers(client):
     assert post(client, {"instances": []}).get_json()["predictions"] == []
 

@@ -91,6 +91,12 @@ def test_a_golden_row_that_is_answered_otherwise(edit, alter):
     assert "golden row 2" in refusal(edit(lambda m: alter(m["golden"][2]["output"])))
 
 
+@pytest.mark.parametrize("label", [13.1, 12, "13.0", None])
+def test_a_golden_number_that_is_answered_otherwise(regression, edit, label):
+    edit(lambda m: m["golden"][0]["output"].update(label=label))
+    assert "golden row 0" in refusal(regression)
+
+
 def test_the_artifact_was_trained_with_what_is_locked():
     """Fails when the lock moved and the model was not trained again: run `make train`."""
     trained = json.loads((ROOT / "models/manifest.json").read_text())["libraries"]

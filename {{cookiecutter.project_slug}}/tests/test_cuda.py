@@ -28,3 +28,4 @@ def test_the_cuda_image_serves_on_the_cpu_and_says_so():
     [device] = api["deploy"]["resources"]["reservations"]["devices"]
     assert (device["driver"], device["capabilities"]) == ("nvidia", ["gpu"])
     assert api["build"]["dockerfile"] == "Dockerfile.cuda"
+    assert api["environment"]["WEB_CONCURRENCY"] == "1"

@@ -85,6 +85,12 @@ def test_every_setting_is_in_readme_compose_and_env_example():
             )
 
 
+def test_every_route_is_in_the_readme(app):
+    readme = (ROOT / "README.md").read_text()
+    for rule in app.url_map.iter_rules():
+        assert f"{rule.rule}`" in readme, rule.rule
+
+
 @pytest.mark.skipif(not shutil.which("make"), reason="there is no make, as inside the image")
 def test_make_help_lists_every_target():
     makefile = (ROOT / "Makefile").read_text()

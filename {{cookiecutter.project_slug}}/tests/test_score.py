@@ -61,6 +61,16 @@ def test_score_puts_bad_rows_aside_with_the_reason(tmp_path):
     ]
 
 
+def test_score_of_a_regression(tmp_path, regression):
+    (tmp_path / "rows.csv").write_text("area,id\n2,a\n0.5,b\n")
+    made = tmp_path / "scored.parquet"
+    code, printed = run("score", tmp_path / "rows.csv", made, "--models", regression)
+    assert code == 0, printed
+    scored = pd.read_parquet(made)
+    assert scored["prediction"].tolist() == pytest.approx([16.0, 11.5])
+    assert scored["flags"].tolist() == ["area:above_maximum", ""]
+
+
 def test_score_of_rows_that_are_all_bad_keeps_the_form(tmp_path):
     given, made = tmp_path / "rows.csv", tmp_path / "scored.parquet"
     given.write_text("island\n,\n" + ",\n" * 20 + "Biscoe\n")

@@ -21,6 +21,11 @@ class LazyCommands(click.Group):
         """The command of that name, if there is one."""
         if cmd_name not in COMMANDS:
             return None
+        ctx.obj = dict(os.environ)  # as it was given, for `doctor`
+        # OpenMP's threads wait by spinning: on a busy machine that costs ten times the work itself.
+        # Read when scikit-learn is loaded, so before the import. `serve` plans its own.
+        if cmd_name != "serve":
+            os.environ.setdefault("OMP_NUM_THREADS", "1")
         command: click.Command = importlib.import_module(f".{cmd_name}", __name__).command
         return command
 
@@ -28,9 +33,6 @@ class LazyCommands(click.Group):
 @click.group(cls=LazyCommands, context_settings={"help_option_names": ["-h", "--help"]})
 def main() -> None:
     """Train, serve, check and use the model of this project."""
-    # OpenMP's threads wait by spinning. On a busy machine that costs ten times the work itself.
-    # Read when the library is loaded, so before any command imports scikit-learn.
-    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 
 
 models_option = click.option(

@@ -63,10 +63,10 @@ def model_faults(folder: Path, table: Table) -> list[str]:
 
 @click.command("doctor")
 @models_option
-def command(folder: Path) -> None:
+@click.pass_obj
+def command(given: dict[str, str], folder: Path) -> None:
     """Show CPUs, threads, memory and versions, and name what is wrong (exit code 1)."""
-    granted, given = resources.granted(), os.environ
-    planned = serve.plan(dict(given), folder)
+    granted, planned = resources.granted(), serve.plan(given, folder)
     workers, threads = planned["WEB_CONCURRENCY"], planned["OMP_NUM_THREADS"]
     why = "WEB_CONCURRENCY" if given.get("WEB_CONCURRENCY") else "by CPUs and memory"
     memory = f"{granted.memory / resources.MIB:,.0f} MiB" if granted.memory else "no limit"

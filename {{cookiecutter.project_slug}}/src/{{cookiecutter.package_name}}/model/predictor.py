@@ -94,15 +94,14 @@ class Predictor:
 
 def distance(answer: dict[str, Any], expected: dict[str, Any]) -> float:
     """The largest difference of two answers' numbers; infinite if anything else differs."""
+    numbers = [dict(each.get("probabilities", {})) for each in (answer, expected)]
+    rest = [{**each, "probabilities": None} for each in (answer, expected)]
     if isinstance(expected["label"], float) and isinstance(answer["label"], float):
-        rest = answer["flags"] == expected["flags"]
-        return abs(answer["label"] - expected["label"]) if rest else math.inf
-    shares, wanted = answer.get("probabilities", {}), expected.get("probabilities", {})
-    if {**answer, "probabilities": wanted} != {**expected, "probabilities": wanted}:
+        for i in range(2):  # of a regression
+            numbers[i]["label"] = rest[i].pop("label")
+    if rest[0] != rest[1] or numbers[0].keys() != numbers[1].keys():
         return math.inf
-    if shares.keys() != wanted.keys():
-        return math.inf
-    return max((abs(shares[name] - wanted[name]) for name in wanted), default=0.0)
+    return max((abs(numbers[0][key] - numbers[1][key]) for key in numbers[1]), default=0.0)
 
 
 def load(folder: Path) -> Predictor:
