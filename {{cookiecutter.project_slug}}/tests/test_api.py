@@ -52,6 +52,15 @@ def test_a_row_answers_the_same_alone_in_a_batch_and_in_any_order(client, rows):
     assert ask(absent) == batch
 
 
+def test_the_estimator_gets_the_same_dtypes_whoever_is_in_the_batch(predictor, rows):
+    frame = load("model.predictor").frame
+    dtypes = {
+        tuple(map(str, frame(predictor.schema.read(batch).columns).dtypes))
+        for batch in (rows, rows[:1], [{"island": "Dream"}])
+    }
+    assert dtypes == {("object", "float64", "float64", "float64", "float64", "object")}
+
+
 def test_answers_are_those_of_scikit_learn(client, rows, table):
     """Against the usual code: joblib, a DataFrame read from the CSV, the pipeline's methods."""
     import joblib

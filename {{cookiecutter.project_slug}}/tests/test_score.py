@@ -86,6 +86,7 @@ def test_score_of_rows_that_are_all_bad_keeps_the_form(tmp_path):
         ("rows.csv", b"sex\nmale\n", "no column island"),
         ("rows.csv", b"island,prediction\nDream,x\n", "already; rename it"),
         ("rows.csv", b"island\n\xff\xfe\n", "no UTF-8 text"),
+        ("rows.csv", b"island\n" + b"Dream\n" * 5000 + b"\xff\n", "no UTF-8 text"),  # late
         ("rows.parquet", b"PAR1 not really", "no readable Parquet file"),
         ("rows.xlsx", b"", "must end in .csv or .parquet"),
     ],
@@ -93,7 +94,7 @@ def test_score_of_rows_that_are_all_bad_keeps_the_form(tmp_path):
 def test_score_of_a_file_that_is_no_table(tmp_path, name, content, words):
     (tmp_path / name).write_bytes(content)
     (tmp_path / "scored.csv").write_text("of yesterday")
-    code, printed = run("score", tmp_path / name, tmp_path / "scored.csv")
+    code, printed = run("score", tmp_path / name, tmp_path / "scored.csv", "--chunk", "100")
     assert code == 1
     assert words in printed
     # Nothing is half written, and what was there stays.
