@@ -97,6 +97,11 @@ def test_a_golden_number_that_is_answered_otherwise(regression, edit, label):
     assert "golden row 0" in refusal(regression)
 
 
+def test_a_golden_row_that_cannot_be_answered(edit):
+    folder = edit(lambda m: m["golden"][3]["input"].update(island=7))
+    assert "golden row 3 cannot be answered" in refusal(folder)
+
+
 def test_the_artifact_was_trained_with_what_is_locked():
     """Fails when the lock moved and the model was not trained again: run `make train`."""
     trained = json.loads((ROOT / "models/manifest.json").read_text())["libraries"]

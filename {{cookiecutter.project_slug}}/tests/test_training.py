@@ -70,6 +70,16 @@ def test_a_worse_candidate_is_refused_and_nothing_is_written(tmp_path, monkeypat
     assert predictor.load(tmp_path).check_golden() == 0
 
 
+def test_the_first_model_of_one_s_own_is_not_compared_with_the_example(folder, monkeypatch):
+    stump = make_pipeline(
+        make_column_transformer(("passthrough", ["body_mass_g"])),
+        DecisionTreeClassifier(max_depth=1),
+    )
+    monkeypatch.setattr(pipeline, "build_estimator", lambda: stump)
+    monkeypatch.setattr(pipeline, "NAME", "mine")
+    assert fit.train(folder)[0].name == "mine"
+
+
 def test_data_that_breaks_the_features_is_refused_by_place(tmp_path, monkeypatch, table):
     monkeypatch.setattr(pipeline, "load_data", lambda: table.assign(island=3))
     with pytest.raises(fit.TrainingError, match="row 0: island must be a string"):

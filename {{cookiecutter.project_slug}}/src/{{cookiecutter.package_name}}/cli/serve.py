@@ -28,7 +28,6 @@ def command(port: int | None, folder: Path) -> None:
         environment["PORT"] = str(port)
     application = f"{__package__.removesuffix('.cli')}.serving.app:from_environment()"
     arguments = [sys.executable, "-m", "gunicorn", "--config", str(CONFIG), application]
-    sys.stdout.flush()
     # Replaces this process, so that gunicorn is the one that gets the signals.
     os.execve(sys.executable, arguments, environment)
 

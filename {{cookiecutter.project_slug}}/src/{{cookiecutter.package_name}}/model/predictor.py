@@ -79,8 +79,11 @@ class Predictor:
         """
         worst = 0.0
         for i, golden in enumerate(self.manifest.golden):
-            batch = self.schema.read([golden.input])
-            answer = self.predict(batch).rows(batch)[0]
+            try:
+                batch = self.schema.read([golden.input])
+                answer = self.predict(batch).rows(batch)[0]
+            except Exception as error:  # an estimator may raise anything
+                raise ModelError(f"golden row {i} cannot be answered: {error!r}") from error
             difference = distance(answer, golden.output)
             if not difference <= TOLERANCE:
                 raise ModelError(

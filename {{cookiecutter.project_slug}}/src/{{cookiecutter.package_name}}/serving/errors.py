@@ -19,8 +19,6 @@ DETAILS = {
     405: "{method} is not allowed on {path}",
     413: "the body is larger than MAX_BODY_MB allows; send fewer rows at once",
 }
-
-
 Faults = list[tuple[list[str | int], str]]
 
 
@@ -56,11 +54,11 @@ def refused(error: RequestError) -> Response:
 
 def http(error: HTTPException) -> Response:
     """What Flask itself refuses."""
-    detail = DETAILS.get(error.code or 500, error.description or "")
-    detail = detail.format(path=request.path, method=request.method)
+    known = DETAILS.get(error.code or 500)
+    detail = known.format(path=request.path, method=request.method) if known else error.description
     # Allow of a 405 stays; the content type is that of the one body.
     headers = {k: v for k, v in error.get_headers() if k.lower() != "content-type"}
-    return refused(RequestError(error.code or 500, detail, headers=headers))
+    return refused(RequestError(error.code or 500, detail or "", headers=headers))
 
 
 def unexpected(error: Exception) -> Response:

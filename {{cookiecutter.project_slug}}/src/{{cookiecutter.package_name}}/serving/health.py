@@ -35,8 +35,7 @@ class Readiness:
         except ModelError as error:
             log.critical("%s", error)
             sys.exit(WORKER_BOOT_ERROR)
-        rows = len(self._predictor.manifest.golden)
-        log.info("ready", extra={"golden_rows": rows, "largest_difference": difference})
+        log.info("ready", extra={"largest_golden_difference": difference})
         self._proven = True
 
     def drain(self) -> None:

@@ -68,7 +68,9 @@ def train(folder: Path, *, accept: bool = False) -> tuple[Manifest, Any, Split]:
             name: float(get_scorer(name)(estimator, split.test, split.test_target))
             for name in dict.fromkeys((*SCORERS[pipeline.TASK], pipeline.GATE))
         }
-        before = recorded.metrics.get(pipeline.GATE) if recorded else None
+        # Another model's metric says nothing about this one.
+        rival = recorded if recorded and recorded.name == pipeline.NAME else None
+        before = rival.metrics.get(pipeline.GATE) if rival else None
         if before is not None and metrics[pipeline.GATE] < before and not accept:
             raise TrainingError(
                 f"the candidate's {pipeline.GATE} is {metrics[pipeline.GATE]:.4f}, below the "
@@ -95,8 +97,8 @@ def read_data() -> Split:
             f"{len(error.faults)} value(s) of the data break the declared features, the first in "
             f"row {row}: {feature} {msg}. Mend the data, or FEATURES in training/pipeline.py"
         ) from None
-    classes = target if pipeline.TASK == "classification" else None
-    parts = {"test_size": HELD_OUT, "random_state": pipeline.SEED, "stratify": classes}
+    parts = {"stratify": target if pipeline.TASK == "classification" else None}
+    parts |= {"test_size": HELD_OUT, "random_state": pipeline.SEED}
     kept, held = train_test_split(np.arange(len(x)), **parts)
     return Split(x.iloc[kept], target[kept], x.iloc[held], target[held], [rows[i] for i in held])
 
