@@ -28,12 +28,11 @@ def run(*command, cwd=ROOT, check=True, **options):
     return done
 
 
-def build(folder, target="image"):
+def build(folder, target="image", name=NAME):
     """`make image`: the seconds it took, and the builder's plain log."""
     began = time.monotonic()
-    done = run(
-        "make", target, f"IMAGE={NAME}", cwd=folder, env=os.environ | {"BUILDKIT_PROGRESS": "plain"}
-    )
+    environment = os.environ | {"BUILDKIT_PROGRESS": "plain"}
+    done = run("make", target, f"IMAGE={name}", cwd=folder, env=environment)
     return time.monotonic() - began, done.stdout + done.stderr
 
 
