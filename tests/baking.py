@@ -2,6 +2,7 @@
 
 import json
 import os
+import socket
 import subprocess
 import sys
 from dataclasses import dataclass
@@ -40,6 +41,24 @@ def environment(**more: str) -> dict[str, str]:
     """This process's environment without what belongs to the template's own tools."""
     kept = {k: v for k, v in os.environ.items() if k not in FOREIGN and "COOKIECUTTER" not in k}
     return kept | more
+
+
+def free_port() -> int:
+    """A port of this machine that nothing listens on."""
+    with socket.create_server(("127.0.0.1", 0)) as probe:
+        return int(probe.getsockname()[1])
+
+
+def listed(*paths: str) -> list[str]:
+    """The repository's files below these paths as git knows them, so without stray caches."""
+    done = subprocess.run(
+        ["git", "ls-files", "-z", "--cached", "--others", "--exclude-standard", *paths],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    return [name for name in done.stdout.split("\0") if name and (ROOT / name).is_file()]
 
 
 @dataclass(frozen=True)

@@ -2,7 +2,6 @@
 
 import os
 import subprocess
-from pathlib import Path
 
 import pytest
 from baking import CHANGED, Bake, bake, install
@@ -50,6 +49,6 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 
 @pytest.fixture(autouse=True)
-def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """cookiecutter's replay and cloned templates go to a folder of the test."""
+def no_defaults_of_a_user(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A person's own cookiecutter settings must not reach the tests."""
     monkeypatch.setenv("COOKIECUTTER_CONFIG", os.devnull)

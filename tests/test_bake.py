@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 import yaml
-from baking import CHANGED, CONTEXT, OPTIONS, ROOT, TEMPLATE, Bake, bake, environment
+from baking import CHANGED, CONTEXT, OPTIONS, ROOT, TEMPLATE, Bake, bake, environment, listed
 
 NASTY = [
     {"project_name": "Prévision Météo"},
@@ -27,20 +27,10 @@ NASTY = [
 ]
 
 
-def tracked() -> set[str]:
-    """The template's files as git knows them, so that stray caches are found out."""
-    listed = subprocess.run(
-        ["git", "ls-files", "-z", "--cached", "--others", "--exclude-standard", TEMPLATE.name],
-        cwd=ROOT,
-        capture_output=True,
-        text=True,
-        check=True,
-    ).stdout.split("\0")
-    return {name.removeprefix(f"{TEMPLATE.name}/") for name in listed if (ROOT / name).is_file()}
-
-
 def expected(package: str = "penguin_service", github: bool = True) -> set[str]:
-    names = {name.replace("{{cookiecutter.package_name}}", package) for name in tracked()}
+    """The files that a project must have: those of the template, and no stray one."""
+    names = {name.removeprefix(f"{TEMPLATE.name}/") for name in listed(TEMPLATE.name)}
+    names = {name.replace("{{cookiecutter.package_name}}", package) for name in names}
     return {name for name in names if github or not name.startswith(".github/")}
 
 

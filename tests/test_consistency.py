@@ -1,5 +1,6 @@
 """What the repository says twice, it says alike; what it must not say, it does not."""
 
+import hashlib
 import json
 import re
 import subprocess
@@ -8,24 +9,16 @@ from pathlib import Path
 
 import pytest
 import yaml
-from baking import CHANGED, CONTEXT, OPTIONS, ROOT, TEMPLATE
+from baking import CHANGED, CONTEXT, OPTIONS, ROOT, TEMPLATE, listed
 
 WORKFLOWS = sorted((ROOT / ".github/workflows").glob("*.yml"))
 
 
 def texts():
-    """Every text file of the repository, as git knows it."""
-    names = subprocess.run(
-        ["git", "ls-files", "-z", "--cached", "--others", "--exclude-standard"],
-        cwd=ROOT,
-        capture_output=True,
-        text=True,
-        check=True,
-    ).stdout.split("\0")
-    for name in filter(None, names):
-        path = ROOT / name
-        if path.is_file() and path.suffix not in (".joblib", ".png"):
-            yield name, path.read_text(encoding="utf-8")
+    """Every text file of the repository."""
+    for name in listed():
+        if not name.endswith((".joblib", ".png")):
+            yield name, (ROOT / name).read_text(encoding="utf-8")
 
 
 def test_at_most_ten_prompts_each_with_a_label():
@@ -188,8 +181,6 @@ def test_workflows_ask_for_little(path):
 
 def test_the_shipped_manifest_speaks_of_the_shipped_data():
     manifest = json.loads((TEMPLATE / "models/manifest.json").read_text())
-    import hashlib
-
     data, artifact = TEMPLATE / "data/penguins.csv", TEMPLATE / "models/model.joblib"
     assert manifest["training"]["data_sha256"] == hashlib.sha256(data.read_bytes()).hexdigest()
     assert manifest["artifact"]["sha256"] == hashlib.sha256(artifact.read_bytes()).hexdigest()

@@ -5,14 +5,13 @@ import os
 import re
 import shutil
 import signal
-import socket
 import subprocess
 import time
 from pathlib import Path
 
 import pytest
 import requests
-from baking import ROOT, Bake, bake, environment
+from baking import ROOT, Bake, bake, environment, free_port
 
 # A room: what is deleted, and where its name stands in a list.
 ROOMS = {
@@ -87,8 +86,7 @@ def test_every_command_of_the_readme_exists(default):
 
 
 def test_the_readme_s_request_gets_the_readme_s_answer(installed):
-    with socket.create_server(("127.0.0.1", 0)) as probe:
-        port = probe.getsockname()[1]
+    port = free_port()
     readme = installed.text("README.md")
     sent = json.loads(re.search(r"--data '(.*?)'\n```", readme, re.DOTALL).group(1))
     shown = json.loads(re.search(r"```json\n(.*?)```", readme, re.DOTALL).group(1))
@@ -144,17 +142,15 @@ def test_a_room_can_be_removed(room, tmp_path, installed):
 
 
 def test_make_demo(tmp_path):
-    """The README's first command, on a copy, with what is committed and no more."""
+    """The README's first command, on a copy that has no environment yet."""
     folder = Path(
         shutil.copytree(
             ROOT, tmp_path / "clone", ignore=shutil.ignore_patterns(".git", ".venv", "build")
         )
     )
-    with socket.create_server(("127.0.0.1", 0)) as probe:
-        port = str(probe.getsockname()[1])
-    (tmp_path / "home").mkdir()
+    port = str(free_port())
     began = time.monotonic()
-    output = Bake(folder).run("make", "demo", PORT=port, HOME=os.environ["HOME"]).stdout
+    output = Bake(folder).run("make", "demo", PORT=port).stdout
     seconds = time.monotonic() - began
     assert "Gentoo" in output
     assert "unknown_category" in output

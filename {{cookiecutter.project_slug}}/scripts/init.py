@@ -10,12 +10,12 @@ SERVICE = 10001  # the image's own user, for when root runs this: no container r
 
 def main() -> None:
     """Write what is missing; what is there stays as it is."""
-    here = Path(".").resolve()
-    me = os.getuid() if hasattr(os, "getuid") else SERVICE
-    uid, gid = (me, os.getgid()) if me not in (0, SERVICE) else (SERVICE, SERVICE)
-    env, logs = here / ".env", here / "logs"
+    posix = hasattr(os, "getuid")
+    root = posix and os.getuid() == 0
+    uid, gid = (os.getuid(), os.getgid()) if posix and not root else (SERVICE, SERVICE)
+    env, logs = Path(".env"), Path("logs")
     if not env.exists():
-        text = (here / ".env.example").read_text(encoding="utf-8").split("\n", 1)[1]
+        text = Path(".env.example").read_text(encoding="utf-8").split("\n", 1)[1]
         text = text.replace("SERVICE_UID=10001", f"SERVICE_UID={uid}")
         env.write_text(text.replace("SERVICE_GID=10001", f"SERVICE_GID={gid}"), encoding="utf-8")
         print(f"wrote .env: the container runs as {uid}:{gid}")
@@ -23,9 +23,9 @@ def main() -> None:
     if len(found) != 2 or "0" in found:
         sys.exit(".env must have SERVICE_UID and SERVICE_GID, and not 0: remove it, `make init`")
     logs.mkdir(exist_ok=True)
-    if me == 0:
+    if root:
         os.chown(logs, int(found[0]), int(found[1]))
-    elif me != SERVICE and logs.stat().st_uid != int(found[0]):
+    elif posix and logs.stat().st_uid != int(found[0]):
         sys.exit(f"logs/ is not of user {found[0]}, as .env says: `sudo chown -R {found[0]} logs`")
 
 

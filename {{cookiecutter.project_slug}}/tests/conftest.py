@@ -5,7 +5,6 @@ import json
 import os
 import shutil
 import signal
-import socket
 import subprocess
 import time
 from collections.abc import Callable, Iterator
@@ -17,7 +16,7 @@ import joblib
 import pandas as pd
 import pytest
 import requests
-from project import COMMAND, ROOT, load
+from project import COMMAND, ROOT, free_port, load
 from sklearn.linear_model import LinearRegression
 
 MODELS = ROOT / "models"
@@ -64,8 +63,7 @@ def regression(tmp_path: Path, edit: Callable[..., Path]) -> Path:
 def in_the_project(monkeypatch: pytest.MonkeyPatch) -> None:
     """Where a person runs the commands, with a port that is free."""
     monkeypatch.chdir(ROOT)
-    with socket.create_server(("127.0.0.1", 0)) as probe:
-        monkeypatch.setenv("PORT", str(probe.getsockname()[1]))
+    monkeypatch.setenv("PORT", str(free_port()))
     monkeypatch.setenv("COLUMNS", "200")
 
 
@@ -137,8 +135,7 @@ def start(tmp_path: Path) -> Iterator[Callable[..., Service]]:
     started: list[Service] = []
 
     def run(**environment: str) -> Service:
-        with socket.create_server(("127.0.0.1", 0)) as probe:
-            port = probe.getsockname()[1]
+        port = free_port()
         logs, output = tmp_path / "logs", tmp_path / f"output-{port}.txt"
         logs.mkdir(exist_ok=True)
         fixed = {"PORT": str(port), "LOG_DIR": str(logs), "MODEL_DIR": str(MODELS)}

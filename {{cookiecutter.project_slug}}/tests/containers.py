@@ -6,7 +6,6 @@ own; REQUIRE_DOCKER=1 turns a missing engine from a skip into a failure.
 
 import os
 import shutil
-import socket
 import subprocess
 import time
 from contextlib import contextmanager
@@ -14,7 +13,7 @@ from pathlib import Path
 
 import pytest
 import requests
-from project import PACKAGE, ROOT
+from project import PACKAGE, ROOT, free_port
 
 NAME = f"test-{PACKAGE.replace('_', '-')}"
 GOOD = {"island": "Biscoe"}
@@ -39,11 +38,6 @@ def build(folder, target="image", name=NAME):
 def copy_of_the_project(folder):
     skipped = shutil.ignore_patterns(".venv", ".env", "__pycache__", "*.jsonl", ".*_cache")
     return Path(shutil.copytree(ROOT, folder, ignore=skipped))
-
-
-def free_port():
-    with socket.create_server(("127.0.0.1", 0)) as probe:
-        return probe.getsockname()[1]
 
 
 def first_answer(url, seconds=60):

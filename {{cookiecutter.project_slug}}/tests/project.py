@@ -3,6 +3,7 @@
 import importlib
 import os
 import shutil
+import socket
 import sys
 import tomllib
 from pathlib import Path
@@ -18,6 +19,12 @@ PACKAGE: str = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8
     "module"
 ]["name"]
 COMMAND = shutil.which("model-service", path=str(Path(sys.executable).parent)) or "model-service"
+
+
+def free_port() -> int:
+    """A port of this machine that nothing listens on."""
+    with socket.create_server(("127.0.0.1", 0)) as probe:
+        return int(probe.getsockname()[1])
 
 
 def load(name: str) -> ModuleType:

@@ -17,11 +17,10 @@ from containers import (
     composed,
     container,
     copy_of_the_project,
-    free_port,
     post,
     run,
 )
-from project import PACKAGE, ROOT
+from project import PACKAGE, ROOT, free_port
 
 pytestmark = pytest.mark.docker
 
