@@ -153,7 +153,7 @@ def test_a_broken_model_stops_the_container_with_one_line(image, edit):
 def test_a_change_of_the_code_keeps_the_layer_of_dependencies(image, tmp_path):
     folder = copy_of_the_project(tmp_path / "project")
     with (folder / "src" / PACKAGE / "__init__.py").open("a", encoding="utf-8") as file:
-        file.write("# changed\n")
+        file.write(f"# changed {time.time_ns()}\n")  # or an earlier run's build is found again
     # Under another name: the engine may collect a replaced image's layers while they are needed.
     seconds, log = build(folder, name=f"{NAME}-changed")
     steps = dict(re.findall(r"^#(\d+) \[[a-z]+ +\d+/\d+\] (.*)$", log, re.MULTILINE))
