@@ -6,7 +6,7 @@ BAKE := build/penguin-service
 # Some machines switch bytecode off; then each of the many processes below would compile anew.
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: help demo test bake models lock clean
+.PHONY: help demo test bake models bench lock clean
 
 help: ## List the commands
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -31,10 +31,14 @@ models: bake ## Train the artifact that the template ships, by the generated pro
 	$(MAKE) -C $(BAKE) train ARGS=$(ARGS)
 	cp $(BAKE)/models/* '{{cookiecutter.project_slug}}/models/'
 
+bench: .venv/installed ## Measure the service beside usual ones (needs wrk); ARGS=--help lists what can be chosen
+	$(BIN)/python benchmarks/run.py $(ARGS)
+
 lock: .venv/installed bake ## Renew all locks, the generated project's too; then `make models`
 	$(BIN)/uv pip compile --quiet --upgrade --universal --python-version 3.11 --fork-strategy fewest --generate-hashes --no-emit-index-url --no-emit-find-links --custom-compile-command "make lock" requirements.in --output-file requirements.txt
 	$(MAKE) -C $(BAKE) lock
 	cp $(BAKE)/requirements/*.txt '{{cookiecutter.project_slug}}/requirements/'
+	$(BIN)/uv pip compile --quiet --upgrade --universal --python-version 3.11 --fork-strategy fewest --generate-hashes --no-emit-index-url --no-emit-find-links --custom-compile-command "make lock" --constraint $(BAKE)/requirements/dev.txt benchmarks/requirements.in --output-file benchmarks/requirements.txt
 
 clean: ## Remove what the other commands made
 	rm -rf .venv build .pytest_cache

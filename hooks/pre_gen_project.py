@@ -9,13 +9,14 @@ import sys
 # tests/test_hooks.py compares this with the requirement locks.
 TAKEN = frozenset(
     """
-    ast_serialize blinker certifi charset_normalizer click cloudpickle colorama contourpy
-    cycler dateutil flask flit_core fonttools gunicorn idna iniconfig itsdangerous jinja2
+    ast_serialize blinker certifi charset_normalizer click cloudpickle colorama contourpy cycler
+    dateutil flask flit_core fonttools gunicorn hypothesis idna iniconfig itsdangerous jinja2
     joblib kiwisolver librt markdown_it markdown_it_py markupsafe matplotlib mdurl mpl_toolkits
     msgspec mypy mypy_extensions mypyc narwhals numpy packaging pandas pathspec pillow pip
-    pkg_resources pluggy py pyarrow pygments pylab pyparsing pytest python_dateutil
-    python_json_logger pythonjsonlogger requests rich ruff scikit_learn scipy setuptools
-    sklearn threadpoolctl typing_extensions tzdata urllib3 uv werkzeug
+    pkg_resources pluggy prometheus_client py pyarrow pygments pylab pyparsing pytest
+    python_dateutil python_json_logger pythonjsonlogger requests rich ruff scikit_learn scipy
+    setuptools sklearn sortedcontainers threadpoolctl typing_extensions tzdata urllib3 uv
+    werkzeug
     """.split()
 )
 # Folders of the project, and its command.

@@ -38,7 +38,7 @@ def check_well_formed(project: Bake) -> None:
     """Every file that a machine reads can be read, and nothing of the template is left."""
     for name in project.files():
         path = project.path / name
-        if path.suffix in (".joblib", ".png"):
+        if path.suffix in (".joblib", ".plan", ".png"):
             continue
         text = path.read_bytes().decode("utf-8")
         assert text.endswith("\n"), name

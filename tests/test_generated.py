@@ -13,20 +13,37 @@ import pytest
 import requests
 from baking import ROOT, Bake, bake, environment, free_port
 
-# A room: what is deleted, and where its name stands in a list.
+# A room: what is deleted, and the list in which its name stands.
 ROOMS = {
-    "score": ["cli/score.py", "cli/tables.py", "tests/test_score.py"],
-    "doctor": ["cli/doctor.py", "tests/test_doctor.py", "tests/test_cuda.py"],
-    "check": ["cli/check.py", "tests/test_check.py"],
-    "train": ["training", "cli/train.py", "tests/test_training.py"],
-    "cuda": [
-        "Dockerfile.cuda",
-        "compose.cuda.yaml",
-        "requirements/cuda.in",
-        "requirements/cuda.txt",
-        "tests/test_cuda.py",
-    ],
-    "github": [".github"],
+    "score": (["cli/score.py", "cli/tables.py", "tests/test_score.py"], "cli/__init__.py"),
+    "doctor": (["cli/doctor.py", "tests/test_doctor.py", "tests/test_cuda.py"], "cli/__init__.py"),
+    "check": (["cli/check.py", "tests/test_check.py"], "cli/__init__.py"),
+    "train": (["training", "cli/train.py", "tests/test_training.py"], "cli/__init__.py"),
+    "compiled": (
+        [
+            "model/compiled",
+            "tests/test_compiled.py",
+            "tests/test_proof.py",
+            "tests/test_store.py",
+            "tests/pipelines.py",
+            "tests/table.py",
+        ],
+        "model/predictor.py",
+    ),
+    "express": (["serving/express.py", "tests/test_express.py"], "serving/app.py"),
+    "metrics": (["serving/metrics.py", "tests/test_metrics.py"], "serving/app.py"),
+    "tabular": (["serving/tabular.py", "tests/test_tables.py"], "serving/app.py"),
+    "cuda": (
+        [
+            "Dockerfile.cuda",
+            "compose.cuda.yaml",
+            "requirements/cuda.in",
+            "requirements/cuda.txt",
+            "tests/test_cuda.py",
+        ],
+        None,
+    ),
+    "github": ([".github"], None),
 }
 
 
@@ -123,15 +140,17 @@ def test_the_readme_s_request_gets_the_readme_s_answer(installed):
 def test_a_room_can_be_removed(room, tmp_path, installed):
     """Delete it and its one line; the rest is still green."""
     project = bake(tmp_path)
-    package = "src/penguin_service"
-    for name in ROOMS[room]:
-        inside = name.startswith(("cli/", "training"))
-        path = project.path / (f"{package}/{name}" if inside else name)
+    package = project.path / "src/penguin_service"
+    files, registry = ROOMS[room]
+    for name in files:
+        inside = name.partition("/")[0] in ("cli", "model", "serving", "training")
+        path = (package if inside else project.path) / name
         shutil.rmtree(path) if path.is_dir() else path.unlink()
-    registry = project.path / package / "cli/__init__.py"
-    text = registry.read_text()
-    registry.write_text(text.replace(f'"{room}", ', "").replace(f', "{room}"', ""))
-    assert (registry.read_text() == text) == (room in ("cuda", "github"))
+    if registry:
+        text = (package / registry).read_text()
+        without = re.sub(rf'"{room}", |, "{room}"|"{room}",', "", text, count=1)
+        assert without != text
+        (package / registry).write_text(without)
     # The installed project's environment, with this one's sources before its own.
     python, source = installed.path / ".venv/bin/python", f"{project.path}/src"
     # No module knows these two, so the live services need not start once more.

@@ -53,9 +53,9 @@ def test_a_row_answers_the_same_alone_in_a_batch_and_in_any_order(client, rows):
 
 
 def test_the_estimator_gets_the_same_dtypes_whoever_is_in_the_batch(predictor, rows):
-    frame = load("model.predictor").frame
+    frame = load("model.reference").frame
     dtypes = {
-        tuple(map(str, frame(predictor.schema.read(batch).columns).dtypes))
+        tuple(map(str, frame(predictor.schema.read(batch)).dtypes))
         for batch in (rows, rows[:1], [{"island": "Dream"}])
     }
     assert dtypes == {("object", "float64", "float64", "float64", "float64", "object")}
@@ -194,8 +194,13 @@ def test_a_request_id_is_kept_or_made(client, given, kept):
     assert answer.get_json()["request_id"] == answer.headers["X-Request-ID"] != ""
 
 
-def test_the_model_route_is_the_manifest(client):
-    assert client.get("/model").data == (ROOT / "models/manifest.json").read_bytes()
+def test_the_model_route_is_the_manifest_and_says_which_engine_serves(client):
+    body = client.get("/model").get_json()
+    engine = body.pop("engine")
+    assert body == json.loads((ROOT / "models/manifest.json").read_bytes())
+    assert engine["name"] == "compiled"
+    assert engine["rows"] > 300
+    assert engine["difference"] <= 1e-12
 
 
 def test_ready_after_the_golden_rows_and_until_the_drain(predictor):
@@ -227,12 +232,12 @@ def test_when_all_slots_are_busy_the_answer_is_503(predictor):
 
 
 def test_nan_and_infinity_become_null(app, client, monkeypatch):
-    prediction = load("model.predictor").Prediction
+    prediction, form = load("model.prediction").Prediction, load("model.prediction").Form
     monkeypatch.setattr(
         load("model.predictor").Predictor,
         "predict",
         lambda self, batch: prediction(
-            [float("nan")], np.array([[np.inf, 0.5, 0.5]]), ["a", "b", "c"]
+            [float("nan")], np.array([[np.inf, 0.5]]), form(["a", "b"], has_shares=True)
         ),
     )
     [answer] = post(client, {"instances": [GOOD]}).get_json()["predictions"]

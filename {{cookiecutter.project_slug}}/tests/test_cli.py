@@ -30,6 +30,7 @@ def test_a_command_loads_scikit_learn_with_one_thread(name):
         f"from {PACKAGE}.cli import main\n"
         "try: main()\n"
         "except SystemExit: pass\n"
+        "import sklearn.ensemble\n"
         "from threadpoolctl import threadpool_info as info\n"
         "print([pool['num_threads'] for pool in info() if pool['user_api'] == 'openmp'])"
     )

@@ -7,7 +7,11 @@ import re
 import shutil
 import subprocess
 import sys
+import tempfile
 import threading
+import time
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 
 import pytest
 from project import ROOT, load
@@ -43,7 +47,7 @@ def test_no_limits(tmp_path, quota, limit):
 
 @pytest.mark.parametrize(
     ("cpus", "memory_mib", "expected"),
-    [(0.5, None, 1), (1, None, 1), (8, None, 8), (8, 512, 4), (8, 100, 1)],
+    [(0.5, None, 1), (1, None, 1), (8, None, 8), (8, 512, 3), (8, 100, 1)],
 )
 def test_workers_fit_cpus_and_memory(cpus, memory_mib, expected):
     memory = memory_mib and memory_mib * resources.MIB
@@ -121,6 +125,37 @@ def test_a_file_that_is_renamed_is_opened_anew(handler, tmp_path):
     handler.emit(record("two"))
     assert [line["message"] for line in lines(tmp_path / "service.jsonl.1")] == ["one"]
     assert [line["message"] for line in lines(handler.path)] == ["two"]
+
+
+def test_threads_share_the_descriptor_while_the_file_is_renamed(handler, tmp_path):
+    """Without a lock one closes what another writes to; by then it may be a client's socket."""
+    stop, closed = threading.Event(), []
+
+    def rename():
+        while not stop.is_set():
+            with suppress(FileNotFoundError):
+                handler.path.rename(tmp_path / f"{time.monotonic_ns()}.jsonl")
+
+    def open_others():  # takes the number of any descriptor that is closed, as a connection would
+        while not stop.is_set():
+            with tempfile.TemporaryFile() as file:
+                time.sleep(0.0005)
+                closed.append(os.fstat(file.fileno()).st_size)
+
+    others = [threading.Thread(target=work) for work in (rename, open_others, open_others)]
+    for other in others:
+        other.start()
+    try:
+        with ThreadPoolExecutor(8) as pool:
+            list(pool.map(lambda i: handler.append(b"%d\n" % i), range(8000)))
+    finally:
+        stop.set()
+        for other in others:
+            other.join()
+    written = [int(n) for path in tmp_path.glob("*.jsonl") for n in path.read_text().split()]
+    assert handler.failures == 0
+    assert set(closed) == {0}
+    assert sorted(written) == list(range(8000))
 
 
 def test_a_full_volume_is_counted_and_said_once(tmp_path, capsys):

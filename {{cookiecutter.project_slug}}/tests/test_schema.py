@@ -24,7 +24,7 @@ def faults(*rows):
 
 def test_columns_have_the_dtypes_that_training_had():
     batch = SCHEMA.read([GOOD, {"count": 4.0}])
-    assert batch.rows == 2
+    assert len(batch) == 2
     assert [batch.columns[name].dtype.kind for name in GOOD] == ["f", "f", "f", "O"]
     assert batch.columns["count"].tolist() == [3.0, 4.0]
     assert batch.columns["wild"][0] == 1.0
@@ -86,5 +86,5 @@ def test_what_training_never_saw_is_flagged_and_not_refused():
 
 def test_no_rows_make_empty_columns():
     batch = SCHEMA.read([])
-    assert batch.rows == 0
+    assert len(batch) == 0
     assert all(len(column) == 0 for column in batch.columns.values())

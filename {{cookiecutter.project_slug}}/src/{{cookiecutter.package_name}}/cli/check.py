@@ -18,7 +18,7 @@ def command(folder: Path) -> None:
     """Check the model folder: manifest, digest, versions and golden rows."""
     try:
         model = predictor.load(folder)
-        difference = model.check_golden()
+        difference = model.prove()
     except ModelError as error:
         raise click.ClickException(str(error)) from error
     found = model.manifest
@@ -30,4 +30,6 @@ def command(folder: Path) -> None:
     for name, version in found.libraries.items():
         table.add_row(name, f"{metadata.version(name)}, trained with {version}")
     table.add_row("golden rows", f"{len(found.golden)}, largest difference {difference:.3g}")
+    for what, about in model.engine.facts():
+        table.add_row(what, about)
     Console().print(table)

@@ -44,12 +44,14 @@ def model_faults(folder: Path, table: Table) -> list[str]:
     """Load the model and run its golden rows; what was found goes into the table."""
     before = resources.resident()
     try:
-        model = predictor.load(folder)
-        model.check_golden()
-    except ModelError as error:
+        model = predictor.load(folder, Settings.from_environment().engine)
+        model.prove()
+    except (ModelError, SettingsError) as error:
         return [str(error)]
     about, now = model.manifest, resources.resident()
     table.add_row("model", f"{about.name} {about.version}, {len(about.golden)} golden rows pass")
+    for what, found in model.engine.facts():
+        table.add_row(what, found)
     size = f"{now / resources.MIB:,.0f} MiB, {(now - before) / resources.MIB:,.0f} of it the model"
     table.add_row("memory a worker", size)
     faults = []

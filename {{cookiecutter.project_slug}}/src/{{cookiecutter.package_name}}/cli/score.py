@@ -102,6 +102,7 @@ def command(
     total = rejected = 0
     try:
         suffix, model = tables.suffix_of(output), predictor.load(folder)
+        model.prove()
         schema, chunks = tables.read(source, chunk, separator)
         answers = answer_schema(model)
         check_columns(schema, answers, model.schema.features)

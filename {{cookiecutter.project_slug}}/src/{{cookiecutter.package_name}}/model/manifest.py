@@ -45,7 +45,7 @@ class Target(Part, frozen=True):
 
 
 class Artifact(Part, frozen=True):
-    """The joblib file beside the manifest."""
+    """A file beside the manifest."""
 
     file: str
     sha256: str
@@ -90,6 +90,7 @@ class Manifest(Part, frozen=True, kw_only=True):
     target: Target
     metrics: dict[str, float]
     artifact: Artifact
+    plan: Artifact | None = None  # of the compiled engine, where the pipeline has one
     libraries: dict[str, str]
     python: str
     training: Training

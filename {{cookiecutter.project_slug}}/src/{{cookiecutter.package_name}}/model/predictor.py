@@ -1,76 +1,140 @@
 """`Batch` -> `Prediction`, with the answers that scikit-learn itself gives."""
 
-import math
-from dataclasses import dataclass
+import importlib
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
+import msgspec
 import numpy as np
-import numpy.typing as npt
-import pandas as pd
-from sklearn.pipeline import Pipeline
 
 from . import artifact, manifest
-from .manifest import Label, Manifest, ModelError
-from .schema import Batch, Column, Schema
+from .batch import Batch
+from .manifest import Manifest, ModelError
+from .prediction import Form, Prediction, distance
+from .reference import Arrays, Reference
+from .schema import Schema
+from .together import Together
 
 TOLERANCE = 1e-9  # of a golden row's numbers: another CPU may round the last bits otherwise
+EXTREME = 1e15  # larger numbers may overflow in a step, on which scikit-learn raises
+# To take the fast engine away, delete its folder and this name.
+FAST_ENGINES = ("compiled",)
+Choice = Literal["auto", "compiled", "sklearn"]
 
 
-@dataclass(frozen=True)
-class Prediction:
-    """Answers for a batch of n rows.
+class Engine(msgspec.Struct, frozen=True):
+    """What predicts, and why."""
 
-    `labels`, of length n, holds classes, or floats for a regression. `probabilities` has shape
-    (n, classes) in the order of `classes`; None where the estimator has none.
-    """
+    name: str
+    reason: str
+    step: str | None = None  # the one at which compiling ended
+    steps: tuple[str, ...] = ()
+    rows: int = 0  # of the proof
+    difference: float | None = None  # the largest one, relative, that the proof found
 
-    labels: list[Label]
-    probabilities: npt.NDArray[np.float64] | None
-    classes: list[Label]
-
-    def rows(self, batch: Batch) -> list[dict[str, Any]]:
-        """One JSON-ready object a row, as the native API answers."""
-        answers: list[dict[str, Any]] = [{"label": label} for label in self.labels]
-        if self.probabilities is not None:
-            names = [str(label) for label in self.classes]
-            for answer, shares in zip(answers, self.probabilities.tolist(), strict=True):
-                answer["probabilities"] = dict(zip(names, shares, strict=True))
-        for answer in answers:
-            answer["flags"] = []
-        for row, feature, flag in batch.flags:
-            answers[row]["flags"].append({"feature": feature, "flag": flag})
-        return answers
-
-
-def frame(columns: dict[str, Column]) -> pd.DataFrame:
-    """The DataFrame, of the same dtypes, that training and serving give the estimator."""
-    # With its dtype said: pandas would infer one from the values, so from who else is in the batch.
-    return pd.DataFrame({k: pd.Series(v, dtype=v.dtype) for k, v in columns.items()}, copy=False)
+    def facts(self) -> list[tuple[str, str]]:
+        """What people want to know of it, by name."""
+        facts = [("engine", f"{self.name}: {self.reason}")]
+        if self.steps:
+            facts.append(("engine's steps", ", ".join(self.steps)))
+        if self.difference is not None:
+            proof = f"{self.rows} rows, largest relative difference {self.difference:.3g}"
+            facts.append(("engine's proof", proof))
+        return facts
 
 
 class Predictor:
-    """A loaded model: its manifest, schema and estimator. Threads may share it."""
+    """A loaded model: its manifest, schema and engine. Threads may share it.
 
-    def __init__(self, description: Manifest, estimator: Any) -> None:
+    scikit-learn predicts until `prove` found a faster engine equal to it.
+    """
+
+    def __init__(
+        self,
+        description: Manifest,
+        reference: Reference,
+        choice: Choice = "auto",
+        folder: Path | None = None,
+    ) -> None:
         self.manifest = description
         self.schema = Schema(description.features)
-        # `predict` and `predict_proba` of a pipeline each preprocess; once gives the same.
-        whole = type(estimator) is not Pipeline or len(estimator) == 1
-        self._prepare = None if whole else estimator[:-1].transform
-        self._final = estimator if whole else estimator[-1]
-        self.has_shares = bool(description.target.classes) and hasattr(estimator, "predict_proba")
+        self.reference = reference
+        self._together = Together(reference.answer)
+        self.engine = Engine("sklearn", "ENGINE=sklearn" if choice == "sklearn" else "not proven")
+        self._choice = choice
+        self._plan: Any = None
+        self._candidate: Any = None
+        self._room: Any = None
+        for name in FAST_ENGINES if choice != "sklearn" else ():
+            self._room = importlib.import_module(f".{name}", __package__)
+            self._candidate = self._room.stored(folder, description) if folder else None
+        if self._candidate is None:
+            self.compile()
+        self.has_shares = self._candidate.has_shares if self._candidate else reference.has_shares
+        self._form = Form(description.target.classes or [], has_shares=self.has_shares)
+
+    def compile(self) -> None:
+        """Read a plan from the estimator, where there is a room that can."""
+        if self._room is None:
+            return
+        try:
+            self._candidate = self._room.compile_estimator(self.reference, self.manifest)
+        except self._room.CannotCompile as error:
+            self._candidate = None
+            self.engine = Engine("sklearn", f"not compiled: {error}", error.step)
 
     def predict(self, batch: Batch) -> Prediction:
         """Predict a batch of any number of rows, none included."""
-        classes = self.manifest.target.classes or []
-        if batch.rows == 0:
-            return Prediction([], np.empty((0, len(classes))) if self.has_shares else None, classes)
-        data = frame(batch.columns)
-        prepared = self._prepare(data) if self._prepare else data
-        labels = self._final.predict(prepared).tolist()
-        shares = self._final.predict_proba(prepared) if self.has_shares else None
-        return Prediction(labels, shares, classes)
+        if not len(batch):
+            none = np.empty((0, len(self._form.classes))) if self.has_shares else None
+            return Prediction([], none, self._form)
+        labels, shares = self.answer(batch)
+        return Prediction(labels.tolist(), shares if self.has_shares else None, self._form)
+
+    def answer(self, batch: Batch) -> Arrays:
+        """Labels, and probabilities or None, of at least one row as arrays."""
+        # A number beyond EXTREME was never seen in training, so its row has a flag.
+        if self._plan and not (batch.flags and np.nanmax(abs(batch.numbers), initial=0) > EXTREME):
+            try:
+                found: Arrays = self._plan.predict(batch)
+                return found
+            except self._room.Unsure:
+                pass
+        return self._together(batch)
+
+    def prove(self) -> float:
+        """Let the fast engine serve if it equals scikit-learn, then check the golden rows.
+
+        Not in a process that forks afterwards: OpenMP does not survive that. Returns the golden
+        rows' largest difference; raises ModelError if one is off, or if ENGINE=compiled and
+        scikit-learn has to serve.
+        """
+        if self._candidate and self._candidate.recorded:
+            self._take(self._room.prove_recorded(self._candidate))
+            if self._plan is None:  # another machine may round otherwise: compare here
+                self.compile()
+        if self._candidate and self._plan is None:
+            self._take(self.compare())
+        if self._choice == "compiled" and self._plan is None:
+            raise ModelError(f"ENGINE=compiled, but {self.engine.reason}; ENGINE=auto would serve")
+        return self.check_golden()
+
+    def compare(self) -> Any:
+        """Compare the fast engine with scikit-learn, here and now; a verdict of its room."""
+        return self._room.prove(self._candidate, self.reference, self.schema, self.manifest)
+
+    def pack(self) -> bytes | None:
+        """The proven plan as a file's content, None if there is none to store."""
+        if self._candidate is None or self.compare().fault:
+            return None
+        content: bytes | None = self._room.pack(self._candidate, self.manifest)
+        return content
+
+    def _take(self, verdict: Any) -> None:
+        self._plan = None if verdict.fault else self._candidate
+        name, reason = ("sklearn" if verdict.fault else "compiled"), verdict.fault or verdict.proof
+        steps = tuple(self._candidate.steps)
+        self.engine = Engine(name, reason, None, steps, verdict.rows, verdict.difference)
 
     def check_golden(self) -> float:
         """Predict each golden row alone; returns the largest difference from training's answer.
@@ -95,19 +159,9 @@ class Predictor:
         return worst
 
 
-def distance(answer: dict[str, Any], expected: dict[str, Any]) -> float:
-    """The largest difference of two answers' numbers; infinite if anything else differs."""
-    numbers = [dict(each.get("probabilities", {})) for each in (answer, expected)]
-    rest = [{**each, "probabilities": None} for each in (answer, expected)]
-    if isinstance(expected["label"], float) and isinstance(answer["label"], float):
-        for i in range(2):  # of a regression
-            numbers[i]["label"] = rest[i].pop("label")
-    if rest[0] != rest[1] or numbers[0].keys() != numbers[1].keys():
-        return math.inf
-    return max((abs(numbers[0][key] - numbers[1][key]) for key in numbers[1]), default=0.0)
-
-
-def load(folder: Path) -> Predictor:
-    """Load a model folder as a worker does, short of the golden rows; raises ModelError."""
+def load(folder: Path, choice: Choice = "auto") -> Predictor:
+    """Load a model folder as a worker does, short of `prove`; raises ModelError."""
     description = manifest.read(folder)
-    return Predictor(description, artifact.load(folder, description))
+    artifact.check(folder, description)
+    reference = Reference(lambda: artifact.load(folder, description))
+    return Predictor(description, reference, choice, folder)

@@ -32,20 +32,26 @@ class VolumeHandler(logging.Handler):
         self._complained = -COMPLAIN_EVERY
 
     def emit(self, record: logging.LogRecord) -> None:
-        """Append one line; an error ends in `handleError`, never in the request."""
+        """Append a record."""
+        self.append(self.format(record).encode() + b"\n")
+
+    def append(self, line: bytes) -> None:
+        """Append a line; an error is counted and said, and never ends a request."""
+        # Threads share the descriptor: one must not close it, on rotation, while another writes.
+        self.acquire()
         try:
-            line = self.format(record).encode() + b"\n"
             if os.write(self._descriptor(), line) < len(line):
                 raise OSError("the volume is full, a line is cut")
             self.fault = None
-        except OSError:
-            self.handleError(record)
+        except OSError as error:
+            self._complain(error)
+        finally:
+            self.release()
 
-    def handleError(self, record: logging.LogRecord) -> None:  # noqa: N802 (the base's name)
+    def _complain(self, error: OSError) -> None:
         """Count a line that is on stdout alone, and say so at most once a minute."""
-        error = sys.exc_info()[1]
         self.failures += 1
-        self.fault = getattr(error, "strerror", None) or str(error)
+        self.fault = error.strerror or str(error)
         now = time.monotonic()
         if now - self._complained >= COMPLAIN_EVERY:
             self._complained = now

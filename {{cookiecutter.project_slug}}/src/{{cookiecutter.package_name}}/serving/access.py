@@ -1,11 +1,17 @@
 """A request id in and out, and one log line a request."""
 
 import logging
+import os
 import re
+import secrets
+import sys
 import time
-import uuid
+from datetime import UTC, datetime
 
 from flask import Flask, Response, g, request
+from msgspec import json
+
+from ..operations.logs import VolumeHandler
 
 log = logging.getLogger(__name__)
 HEADER = "X-Request-ID"
@@ -13,28 +19,58 @@ HEADER = "X-Request-ID"
 LEGAL_ID = re.compile(r"[A-Za-z0-9._:-]{1,128}")
 
 
-def install(app: Flask) -> None:
-    """Give each request an id and log its end; probes are logged at DEBUG alone."""
+def request_id(given: str) -> str:
+    """The client's id where it is a legal one, else a new one."""
+    return given if LEGAL_ID.fullmatch(given) else secrets.token_hex(16)
 
-    def begin() -> None:
-        given = request.headers.get(HEADER, "")
-        g.request_id = given if LEGAL_ID.fullmatch(given) else uuid.uuid4().hex
-        g.began = time.perf_counter()
 
-    def end(response: Response) -> Response:
-        response.headers[HEADER] = g.request_id
-        level = logging.DEBUG if request.path.startswith("/health/") else logging.INFO
-        if log.isEnabledFor(level):
-            facts = {
-                "request_id": g.request_id,
-                "method": request.method,
-                "path": request.path,
-                "status": response.status_code,
-                "ms": round((time.perf_counter() - g.began) * 1000, 3),
-                "rows": g.get("rows"),
-            }
-            log.log(level, "request", extra=facts)
-        return response
+class AccessLog:
+    """Writes one line a request, of the form that all other lines have.
 
-    app.before_request(begin)
-    app.after_request(end)
+    Straight to stdout and the volume: through `logging` a line costs as much as a prediction.
+    """
+
+    def __init__(self, volume: VolumeHandler | None) -> None:
+        self._volume = volume
+        self._encode = json.Encoder().encode
+
+    def record(
+        self, request_id: str, method: str, path: str, status: int, began: float, rows: int | None
+    ) -> None:
+        """Write the end of a request that began at a `perf_counter`; probes at DEBUG alone."""
+        level = logging.DEBUG if path.startswith("/health/") else logging.INFO
+        if not log.isEnabledFor(level):
+            return
+        facts = {
+            "level": "INFO" if level == logging.INFO else "DEBUG",
+            "logger": __name__,
+            "message": "request",
+            "request_id": request_id,
+            "method": method,
+            "path": path,
+            "status": status,
+            "ms": round((time.perf_counter() - began) * 1000, 3),
+            "rows": rows,
+            "time": datetime.now(UTC),
+        }
+        line = self._encode(facts) + b"\n"
+        os.write(sys.stdout.fileno(), line)
+        if self._volume:
+            self._volume.append(line)
+
+    def install(self, app: Flask) -> None:
+        """Give each request an id and log its end."""
+
+        def begin() -> None:
+            g.request_id = request_id(request.headers.get(HEADER, ""))
+            g.began = time.perf_counter()
+
+        def end(response: Response) -> Response:
+            response.headers[HEADER] = g.request_id
+            rows = g.get("rows")
+            status = response.status_code
+            self.record(g.request_id, request.method, request.path, status, g.began, rows)
+            return response
+
+        app.before_request(begin)
+        app.after_request(end)

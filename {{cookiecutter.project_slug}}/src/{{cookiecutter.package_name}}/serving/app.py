@@ -1,5 +1,6 @@
 """The Flask app. Start reading here."""
 
+import importlib
 import logging
 import sys
 from pathlib import Path
@@ -10,12 +11,16 @@ from ..model import predictor
 from ..model.manifest import ModelError
 from ..model.predictor import Predictor
 from ..operations import logs
-from . import access, errors, health, predict
+from . import errors, health, predict
+from .access import AccessLog
 from .health import WORKER_BOOT_ERROR, Readiness
 from .limits import Slots
+from .predict import Native
 from .settings import Settings, SettingsError
 
 log = logging.getLogger(__name__)
+# To take a room away, delete its file and its name here.
+ROOMS = ("tabular", "metrics", "express")
 
 
 def create_app(
@@ -25,12 +30,16 @@ def create_app(
     app = Flask(__name__, static_folder=None)
     app.config["MAX_CONTENT_LENGTH"] = settings.max_body_mb * 1024**2
     app.extensions["readiness"] = readiness = Readiness(model, volume)
+    app.extensions["access_log"] = access_log = AccessLog(volume)
     slots = Slots(settings.max_concurrent, settings.max_wait_seconds)
+    app.extensions["native"] = native = Native(model, slots, settings.max_rows)
 
-    access.install(app)
+    access_log.install(app)
     errors.install(app)
     app.register_blueprint(health.blueprint(readiness))
-    app.register_blueprint(predict.blueprint(model, slots, settings.max_rows))
+    app.register_blueprint(predict.blueprint(native))
+    for room in ROOMS:
+        importlib.import_module(f".{room}", __package__).install(app)
     return app
 
 
@@ -40,7 +49,7 @@ def from_environment() -> Flask:
     try:
         settings = Settings.from_environment()
         volume = logs.configure(settings.log_level, settings.log_dir)
-        model = predictor.load(Path(settings.model_dir))
+        model = predictor.load(Path(settings.model_dir), settings.engine)
     except (SettingsError, ModelError) as error:
         log.critical("%s", error)
         sys.exit(WORKER_BOOT_ERROR)

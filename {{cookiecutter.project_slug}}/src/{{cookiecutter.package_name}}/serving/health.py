@@ -31,11 +31,13 @@ class Readiness:
         Called after the fork: OpenMP's threads do not survive one, so the master never predicts.
         """
         try:
-            difference = self._predictor.check_golden()
+            difference = self._predictor.prove()
         except ModelError as error:
             log.critical("%s", error)
             sys.exit(WORKER_BOOT_ERROR)
-        log.info("ready", extra={"largest_golden_difference": difference})
+        engine = self._predictor.engine
+        about = {"engine": engine.name, "reason": engine.reason, "step": engine.step}
+        log.info("ready", extra={"largest_golden_difference": difference, **about})
         self._proven = True
 
     def drain(self) -> None:
@@ -46,7 +48,8 @@ class Readiness:
         """The body of `/health/ready`. A log volume at fault is named, and stops nothing."""
         state = "draining" if self._draining else "ready" if self._proven else "starting"
         fault = self._volume.fault if self._volume else None
-        return {"ready": state == "ready", "state": state, "device": "cpu", "log_fault": fault}
+        facts = {"engine": self._predictor.engine.name, "device": "cpu", "log_fault": fault}
+        return {"ready": state == "ready", "state": state, **facts}
 
 
 def blueprint(readiness: Readiness) -> Blueprint:

@@ -31,9 +31,9 @@ class Slots:
         self._wait = wait_seconds
 
     @contextmanager
-    def one(self) -> Iterator[None]:
+    def one(self, *, wait: bool = True) -> Iterator[None]:
         """Hold a slot; raises a 503 with Retry-After when none became free in time."""
-        if not self._free.acquire(timeout=self._wait):
+        if not self._free.acquire(timeout=self._wait if wait else 0):
             detail = "all prediction slots are busy; try again in a second"
             raise RequestError(503, detail, headers={"Retry-After": "1"})
         try:

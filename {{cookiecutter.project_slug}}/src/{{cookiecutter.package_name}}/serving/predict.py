@@ -3,10 +3,10 @@
 import json as lenient_json
 from typing import Any
 
-from flask import Blueprint, Response, g
-from msgspec import DecodeError, json
+from flask import Blueprint, Response, g, request
+from msgspec import DecodeError, json, to_builtins
 
-from ..model import manifest
+from ..model.batch import Batch
 from ..model.predictor import Predictor
 from ..model.schema import InputError
 from .errors import LISTED, Faults, RequestError
@@ -29,43 +29,84 @@ def decode(body: bytes) -> Any:
             raise RequestError(400, f"the body is no JSON: {error}") from None
 
 
-def instances(body: bytes, max_rows: int) -> list[Any]:
-    """The rows of a native request; raises a 400 for another form, a 413 for too many rows."""
+def instances(body: bytes) -> list[Any]:
+    """The rows of a native request; raises a 400 for another form."""
     content = decode(body)
     if not isinstance(content, dict) or not isinstance(content.get("instances"), list):
         raise RequestError(400, FORM)
     if unknown := sorted(map(str, content.keys() - {"instances"})):
         raise RequestError(400, f"{FORM}; it also has {', '.join(unknown)}")
     rows: list[Any] = content["instances"]
-    if len(rows) > max_rows:
-        advice = "send several requests, or use `model-service score` for a file"
-        raise RequestError(413, f"{len(rows)} rows, at most {max_rows} (MAX_ROWS); {advice}")
     return rows
 
 
-def blueprint(predictor: Predictor, slots: Slots, max_rows: int) -> Blueprint:
+class Native:
+    """The native prediction, from the bytes of a request to those of its answer."""
+
+    def __init__(self, predictor: Predictor, slots: Slots, max_rows: int) -> None:
+        self.predictor = predictor
+        self.kinds: dict[str, Any] = {}  # media type -> how to read and write it, beside JSON
+        self._schema = predictor.schema
+        self._slots = slots
+        self._max_rows = max_rows
+        about = {"name": predictor.manifest.name, "version": predictor.manifest.version}
+        self._model = b'],"model":' + json.encode(about) + b',"request_id":"'
+
+    def plain(self, body: bytes, request_id: str) -> tuple[bytes | None, int]:
+        """The answer and the number of rows; no answer if there is anything to refuse."""
+        batch = self._schema.decode(body)
+        if batch is None or len(batch) > self._max_rows:
+            return None, 0
+        with self._slots.one(wait=False):  # the wait is Flask's, once
+            return self.answer(batch, request_id), len(batch)
+
+    def answer(self, batch: Batch, request_id: str) -> bytes:
+        """The JSON answer to checked rows."""
+        # msgspec writes NaN and infinities as null: JSON has no word for them.
+        rows = json.encode(self.predictor.predict(batch).structs(batch))
+        return b'{"predictions":' + rows[:-1] + self._model + request_id.encode() + b'"}'
+
+    def check(self, body: bytes) -> Batch:
+        """The rows of a request; raises a 400, 413 or 422 that says what is wrong with them."""
+        try:
+            if kind := self.kinds.get(request.mimetype):
+                bounds = self._max_rows, request.max_content_length or 0
+                return self._schema.take(kind.read(body, self._schema.features, *bounds))
+            batch = self._schema.decode(body)
+            rows: Any = instances(body) if batch is None else batch
+            if len(rows) > self._max_rows:
+                advice = "send several requests, or use `model-service score` for a file"
+                most = f"at most {self._max_rows} (MAX_ROWS)"
+                raise RequestError(413, f"{len(rows)} rows, {most}; {advice}")
+            return self._schema.read(rows) if batch is None else batch
+        except InputError as error:
+            raise refusal(error) from None
+
+    def respond(self) -> Response:
+        """Answer the current request."""
+        body = read_body()
+        with self._slots.one():
+            batch = self.check(body)
+            g.rows = len(batch)
+            # A table is answered by a table, unless the client asks for another form.
+            forms = [*dict.fromkeys((request.mimetype, "application/json", *self.kinds))]
+            offers = [form for form in forms if form in self.kinds or form == "application/json"]
+            form = request.accept_mimetypes.best_match(offers, offers[0])
+            if kind := self.kinds.get(form or ""):
+                return Response(kind.write(self.predictor.predict(batch), batch), mimetype=form)
+            return Response(self.answer(batch, g.request_id), mimetype="application/json")
+
+
+def blueprint(native: Native) -> Blueprint:
     """Routes `/predict` and `/model`."""
     routes = Blueprint("predict", __name__)
-    about = manifest.encode(predictor.manifest)
-    name = {"name": predictor.manifest.name, "version": predictor.manifest.version}
-
-    @routes.post("/predict")
-    def predict() -> Response:
-        rows = instances(read_body(), max_rows)
-        g.rows = len(rows)
-        with slots.one():
-            try:
-                batch = predictor.schema.read(rows)
-            except InputError as error:
-                raise refusal(error) from None
-            answers = predictor.predict(batch).rows(batch)
-        content = {"predictions": answers, "model": name, "request_id": g.request_id}
-        # msgspec writes NaN and infinities as null: JSON has no word for them.
-        return Response(json.encode(content), mimetype="application/json")
+    routes.post("/predict", endpoint="predict")(native.respond)
 
     @routes.get("/model")
     def model() -> Response:
-        return Response(about, mimetype="application/json")
+        about = to_builtins(native.predictor.manifest)
+        about["engine"] = to_builtins(native.predictor.engine)
+        return Response(json.format(json.encode(about), indent=2), mimetype="application/json")
 
     return routes
 

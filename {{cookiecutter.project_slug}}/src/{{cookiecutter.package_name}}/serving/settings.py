@@ -17,12 +17,14 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     """Each field is the environment variable of the same name in capitals."""
 
     model_dir: str = "models"
+    # auto: the compiled engine if it is proven equal; compiled: that or no start; sklearn: never.
+    engine: Literal["auto", "compiled", "sklearn"] = "auto"
     log_dir: str = ""  # empty: stdout alone
     log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = "INFO"
     max_body_mb: Positive = 16
     max_rows: Positive = 50_000
     # A worker predicts this many requests at once; more wait, and then are told to come again.
-    max_concurrent: Positive = 4
+    max_concurrent: Positive = 8
     max_wait_seconds: Annotated[float, msgspec.Meta(ge=0, le=20)] = 5.0
 
     @classmethod

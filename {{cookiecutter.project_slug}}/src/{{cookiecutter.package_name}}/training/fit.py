@@ -1,6 +1,7 @@
 """Split, fit, evaluate, describe, save: all that lies between `pipeline` and the model folder."""
 
 import hashlib
+import io
 import os
 import platform
 from dataclasses import dataclass
@@ -18,11 +19,14 @@ from sklearn.model_selection import train_test_split
 from threadpoolctl import threadpool_limits
 
 from ..model import manifest, predictor
+from ..model.batch import Column
 from ..model.manifest import Artifact, Baseline, Feature, Golden, Manifest, Target, Training, Value
-from ..model.schema import Column, InputError, Schema
+from ..model.reference import Reference, frame
+from ..model.schema import InputError, Schema
 from . import pipeline
 
 ARTIFACT_FILE = "model.joblib"
+PLAN_FILE = "model.plan"
 LIBRARIES = ("scikit-learn", "numpy", "scipy", "pandas", "joblib")
 THREADS = 1  # a HistGradientBoosting pickle holds the OpenMP thread count
 HELD_OUT = 0.25
@@ -90,7 +94,7 @@ def read_data() -> Split:
     data = data[data[pipeline.TARGET].notna()]
     target, rows = data[pipeline.TARGET].to_numpy(), data[names].to_dict("records")
     try:
-        x = predictor.frame(Schema(pipeline.FEATURES).read(rows).columns)
+        x = frame(Schema(pipeline.FEATURES).read(rows))
     except InputError as error:
         row, feature, msg = error.faults[0]
         raise TrainingError(
@@ -166,7 +170,7 @@ def golden(description: Manifest, estimator: Any, split: Split) -> list[Golden]:
             ends = (feature.minimum, feature.maximum)
             odd += [CASTS[feature.type](end) for end in ends if end is not None]
         rows += [{**middle, feature.name: value} for value in odd]
-    model, answers = predictor.Predictor(description, estimator), []
+    model, answers = predictor.Predictor(description, Reference(lambda: estimator), "sklearn"), []
     for row in rows:
         row = {name: None if pd.isna(value) else value for name, value in row.items()}
         batch = model.schema.read([row])
@@ -181,17 +185,34 @@ def golden(description: Manifest, estimator: Any, split: Split) -> list[Golden]:
 
 
 def save(folder: Path, described: Manifest, estimator: Any, recorded: Manifest | None) -> Manifest:
-    """Write artifact and manifest beside their final names, then move both into place."""
+    """Write the model folder's files beside their final names, then move them into place."""
     folder.mkdir(parents=True, exist_ok=True)
-    candidate, text = folder / f"{ARTIFACT_FILE}.new", folder / f"{manifest.FILE}.new"
-    joblib.dump(estimator, candidate, compress=3)
-    content = candidate.read_bytes()
-    artifact = Artifact(ARTIFACT_FILE, hashlib.sha256(content).hexdigest(), len(content))
-    described = replace(described, artifact=artifact)
-    if recorded and recorded.artifact == artifact:
+    files = {ARTIFACT_FILE: packed(estimator)}
+    described = replace(described, artifact=artifact(ARTIFACT_FILE, files[ARTIFACT_FILE]))
+    model = predictor.Predictor(described, Reference(lambda: estimator))
+    if plan := model.pack():
+        files[PLAN_FILE] = plan
+        described = replace(described, plan=artifact(PLAN_FILE, plan))
+    if recorded and (recorded.artifact, recorded.plan) == (described.artifact, described.plan):
         # The same model again: training an unchanged project changes no file.
         described = replace(described, created=recorded.created, python=recorded.python)
-    text.write_bytes(manifest.encode(described))
-    os.replace(candidate, folder / ARTIFACT_FILE)
-    os.replace(text, folder / manifest.FILE)
+    files[manifest.FILE] = manifest.encode(described)
+    for name, content in files.items():
+        (folder / f"{name}.new").write_bytes(content)
+    for name in files:
+        os.replace(folder / f"{name}.new", folder / name)
+    if PLAN_FILE not in files:
+        (folder / PLAN_FILE).unlink(missing_ok=True)
     return described
+
+
+def packed(estimator: Any) -> bytes:
+    """The estimator as a joblib file."""
+    file = io.BytesIO()
+    joblib.dump(estimator, file, compress=3)
+    return file.getvalue()
+
+
+def artifact(name: str, content: bytes) -> Artifact:
+    """What the manifest says of a file."""
+    return Artifact(name, hashlib.sha256(content).hexdigest(), len(content))
