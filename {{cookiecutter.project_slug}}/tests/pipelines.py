@@ -100,6 +100,7 @@ CASES = {
     "hist, large": ("size", DENSE, hist(max_leaf_nodes=None, min_samples_leaf=1, max_iter=5)),
     "hist, two as likely": ("even", CONSTANT, hist()),
     "boosting, two as likely": ("even", CONSTANT, few("GradientBoostingClassifier")),
+    "logistic, two as likely": ("even", CONSTANT, linear.LogisticRegression()),
     "categories given": (
         "sex",
         dense(texts=ordinal(categories=GIVEN)),

@@ -223,11 +223,11 @@ def test_when_all_slots_are_busy_the_answer_is_503(predictor):
     settings = load("serving.settings").Settings(max_concurrent=1, max_wait_seconds=0)
     limits, errors = load("serving.limits"), load("serving.errors")
     slots = limits.Slots(settings.max_concurrent, settings.max_wait_seconds)
-    with slots.one(), pytest.raises(errors.RequestError) as caught, slots.one():
+    with slots, pytest.raises(errors.RequestError) as caught, slots:
         pytest.fail("two held the one slot")
     assert caught.value.status == 503
     assert caught.value.headers["Retry-After"] == "1"
-    with slots.one():
+    with slots:
         pass  # given back
 
 

@@ -59,6 +59,12 @@ def test_every_linear_final(name):
     same(model.reference.answer(batch), plan.predict(batch))
 
 
+def test_a_row_of_no_likely_class(many):
+    model, some = fitted(*CASES["SGD"]), proof.rows_of(many, [*range(40)])
+    model.reference.estimator[-1].intercept_ -= 1e4
+    same(model.reference.answer(some), plan_of(model).predict(some))
+
+
 def test_threads_share_a_plan(many):
     plans = [plan_of(fitted(*CASES[name])) for name in ("shipped", "bins", "forest", "logistic")]
     parts = [proof.rows_of(many, [*range(i, i + 1 + i % 7)]) for i in range(32)]

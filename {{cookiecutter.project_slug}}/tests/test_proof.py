@@ -12,6 +12,7 @@ from sklearn import preprocessing as pre
 from sklearn.base import clone
 from sklearn.compose import make_column_transformer
 from sklearn.dummy import DummyRegressor
+from sklearn.impute import SimpleImputer
 from sklearn.neighbors import KNeighborsRegressor
 from sklearn.tree import DecisionTreeClassifier
 from table import NUMBERS, TABLE, TEXTS, fitted, perturbed, plan_of, same
@@ -77,6 +78,8 @@ def only(step, *names):
 LOGS = only(pre.FunctionTransformer(np.log), "depth")
 BOX_COX = only(pre.PowerTransformer(method="box-cox"), "depth")
 CUBES = dense(pre.PolynomialFeatures(3), pre.StandardScaler())
+ZEROS = only(SimpleImputer(missing_values=0), "adult", "depth")
+WIDE = only(pre.MinMaxScaler((0, 1000)), "depth")
 STRICT = dense(texts=onehot(handle_unknown="error"))
 PAIR = only("passthrough", "adult", "depth")
 
@@ -86,9 +89,11 @@ PAIR = only("passthrough", "adult", "depth")
     [
         ((STRICT, hist()), "site", "elsewhere", "unknown categories"),
         ((PAIR, linear.LogisticRegression()), "adult", np.nan, "contains NaN"),
+        ((ZEROS, hist()), "adult", np.nan, "contains NaN"),
         ((PAIR, select.SelectKBest(k=1), hist()), "adult", np.nan, "contains NaN"),
         ((BOX_COX, hist()), "depth", -1.0, "strictly positive"),
         ((CUBES, hist()), "depth", 1e150, "infinity"),
+        ((WIDE, linear.LogisticRegression()), "depth", 1e308, "infinity"),
         ((PAIR, DecisionTreeClassifier()), "depth", 1e39, "infinity"),
         ((LOGS, few("RandomForestClassifier")), "depth", 0.0, "infinity"),
         ((LOGS, hist()), "depth", 0.0, None),

@@ -21,7 +21,7 @@ class Flag(NamedTuple):
     flag: str
 
 
-@dataclass(frozen=True)
+@dataclass(slots=True, eq=False)
 class Batch:
     """Checked rows as columns.
 

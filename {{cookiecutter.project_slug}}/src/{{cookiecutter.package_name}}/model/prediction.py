@@ -25,7 +25,7 @@ class Form:
         self.shares = msgspec.defstruct("Shares", shares, rename=names, gc=False)
 
 
-@dataclass(frozen=True)
+@dataclass(slots=True, eq=False)
 class Prediction:
     """Answers for a batch of n rows.
 

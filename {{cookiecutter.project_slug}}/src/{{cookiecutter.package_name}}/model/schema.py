@@ -104,7 +104,7 @@ class Schema:
         """Checked columns with the flags of their rows."""
         found: list[tuple[int, int, str]] = []
         below, above = numbers < self._low, numbers > self._high
-        if np.count_nonzero(below | above):
+        if np.count_nonzero(below) or np.count_nonzero(above):
             for flag, where in (("below_minimum", below), ("above_maximum", above)):
                 rows, columns = (each.tolist() for each in np.nonzero(where))
                 fields = [self._fields_of_numbers[column] for column in columns]

@@ -57,8 +57,12 @@ class Native:
         batch = self._schema.decode(body)
         if batch is None or len(batch) > self._max_rows:
             return None, 0
-        with self._slots.one(wait=False):  # the wait is Flask's, once
+        if not self._slots.take():  # Flask waits for one
+            return None, 0
+        try:
             return self.answer(batch, request_id), len(batch)
+        finally:
+            self._slots.give()
 
     def answer(self, batch: Batch, request_id: str) -> bytes:
         """The JSON answer to checked rows."""
@@ -85,7 +89,7 @@ class Native:
     def respond(self) -> Response:
         """Answer the current request."""
         body = read_body()
-        with self._slots.one():
+        with self._slots:
             batch = self.check(body)
             g.rows = len(batch)
             # A table is answered by a table, unless the client asks for another form.
