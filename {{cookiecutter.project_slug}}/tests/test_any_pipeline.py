@@ -135,7 +135,7 @@ def test_any_pipeline_on_100_000_rows(built, seed):
     check(model_of(built), perturbed(100_000, seed))
 
 
-@hypothesis.settings(max_examples=100, **bounded)
+@hypothesis.settings(max_examples=80, **bounded)
 @hypothesis.given(steps(), st.lists(st.fixed_dictionaries(ROW), max_size=3), st.integers(0, 9))
 def test_any_pipeline_on_any_rows(built, rows, others):
     hypothesis.assume(rows or others)

@@ -49,6 +49,15 @@ def test_100_000_rows_are_answered_as_by_the_pipeline(name, many):
     assert model.compare().fault is None
 
 
+@pytest.mark.parametrize(("name", "ours"), [("deep forest", True), ("hist, large", False)])
+def test_trees_of_more_leaves_than_bits(name, ours, monkeypatch):
+    monkeypatch.setattr(load("model.compiled.bits"), "WORDS", 1)
+    model, batch = fitted(*CASES[name]), perturbed(2000, seed=2)
+    plan = plan_of(model)
+    assert plan.steps[-1].endswith("(compiled)") == ours
+    same(model.reference.answer(batch), plan.predict(batch))
+
+
 @pytest.mark.parametrize("name", linears.FINALS)
 def test_every_linear_final(name):
     kinds = {**vars(linear), **vars(svm), **vars(naive_bayes), **vars(discriminant_analysis)}

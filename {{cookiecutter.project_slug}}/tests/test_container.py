@@ -61,6 +61,9 @@ def test_compose_serves_and_leaves_logs_that_belong_to_the_caller(image, tmp_pat
     lines = [json.loads(line) for line in log.read_text().splitlines()]
     assert log.stat().st_uid == caller
     assert [line["rows"] for line in lines if line["message"] == "request"] == [1]
+    # The stored plan is good in the image: no worker had to load scikit-learn.
+    proofs = {line["reason"] for line in lines if line["message"] == "ready"}
+    assert proofs == {"equal to what scikit-learn's pipeline answered in training"}
     assert "Shutting down" in lines[-1]["message"]  # still there after `compose down`, to the last
 
 
