@@ -37,6 +37,16 @@ class Pickler(pickle.Pickler):
         return NotImplemented
 
 
+class Unpickler(pickle.Unpickler):
+    """Finds this package whatever it was called where the plan was stored."""
+
+    def find_class(self, module: str, name: str) -> Any:
+        """Called for each class and function by name."""
+        _, inside, part = module.partition(".model.")
+        here = __name__.partition(".model.")[0]
+        return super().find_class(f"{here}{inside}{part}" if inside else module, name)
+
+
 def stamp(manifest: Manifest) -> dict[str, str]:
     """What a stored plan is good for."""
     own = hashlib.sha256()
@@ -67,7 +77,7 @@ def stored(folder: Path, manifest: Manifest) -> Plan | None:
         if file.readline() != json.encode(stamp(manifest)) + b"\n":
             return None
         try:
-            plan: Plan = pickle.loads(zlib.decompress(file.read()))
+            plan: Plan = Unpickler(io.BytesIO(zlib.decompress(file.read()))).load()
         except Exception as error:  # unpickling may raise anything
             path, reason = folder / manifest.plan.file, f"{type(error).__name__}: {error}"
             raise ModelError(f"{path} cannot be unpickled: {reason.splitlines()[0]}") from error
