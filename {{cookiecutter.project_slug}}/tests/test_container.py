@@ -121,7 +121,11 @@ def test_doctor_and_check_run_in_the_container(image, tmp_path):
 
 def test_a_stop_answers_what_is_in_flight(image, rows):
     batch = (rows * 100)[:30_000]
-    with container(image, "--env", "MAX_WAIT_SECONDS=20") as (name, url, _):
+    with container(image, "--env", "MAX_WAIT_SECONDS=20", "--env", "ENGINE=sklearn") as (
+        name,
+        url,
+        _,
+    ):
         with ThreadPoolExecutor(5) as pool:
             answers = [pool.submit(post, url, batch) for _ in range(4)]
             time.sleep(0.5)
