@@ -19,8 +19,8 @@ for cap in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):
 worker_class = "gthread"
 # More than MAX_CONCURRENT, so that probes are answered while all slots predict.
 threads = 10
-# Above `threads`, or kept-alive connections are dropped; low, so that load is shed early.
-worker_connections = 64
+# Queued and idle connections; below 1,024 open files, which is many systems' limit.
+worker_connections = 512
 keepalive = 75  # longer than the 60 s after which most load balancers drop an idle connection
 
 # The model is loaded once and its memory shared; a bad model fails the start, not a request.
@@ -70,6 +70,9 @@ def pre_fork(server, worker):
 
 def post_worker_init(worker):
     """Prove the model in this worker, and let readiness fail as soon as it is told to stop."""
+    # gunicorn keeps up to `worker_connections - threads` idle connections alive, and overshoots
+    # by those that end at the same time: with the bound reached, it takes no new one for 75 s.
+    worker.max_keepalived = worker_connections // 2
     readiness = worker.wsgi.extensions["readiness"]
     readiness.start()
     stop = signal.getsignal(signal.SIGTERM)

@@ -1,6 +1,8 @@
 """The native API in this process: answers, refusals, health, request ids."""
 
 import json
+import socket
+import time
 
 import numpy as np
 import pytest
@@ -220,15 +222,30 @@ def test_ready_after_the_golden_rows_and_until_the_drain(predictor):
 
 
 def test_when_all_slots_are_busy_the_answer_is_503(predictor):
-    settings = load("serving.settings").Settings(max_concurrent=1, max_wait_seconds=0)
+    settings = load("serving.settings").Settings(max_concurrent=1, max_wait_seconds=0.1)
     limits, errors = load("serving.limits"), load("serving.errors")
     slots = limits.Slots(settings.max_concurrent, settings.max_wait_seconds)
-    with slots, pytest.raises(errors.RequestError) as caught, slots:
+    with slots.hold(), pytest.raises(errors.RequestError) as caught, slots.hold():
         pytest.fail("two held the one slot")
     assert caught.value.status == 503
     assert caught.value.headers["Retry-After"] == "1"
-    with slots:
+    with slots.hold():
         pass  # given back
+
+
+def test_the_kernel_says_how_long_a_request_waited():
+    waited = load("serving.limits").waited
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        with socket.create_connection(server.getsockname()) as client:
+            client.sendall(b"GET")
+            time.sleep(0.3)
+            accepted = server.accept()[0]
+            assert 0.25 < waited({"gunicorn.socket": accepted}) < 5
+            client.sendall(b" /")
+            time.sleep(0.02)
+            assert waited({"gunicorn.socket": accepted}) < 0.25
+            accepted.close()
+    assert waited({"gunicorn.socket": accepted}) == waited({}) == 0  # closed, none
 
 
 def test_nan_and_infinity_become_null(app, client, monkeypatch):

@@ -86,7 +86,7 @@ def test_an_error_in_the_lane_is_answered_and_logged_by_flask(
 def test_a_busy_service_answers_503_once_it_waited(predictor, monkeypatch):
     settings = load("serving.settings").Settings(max_concurrent=1, max_wait_seconds=0.1)
     app = load("serving.app").create_app(settings, predictor)
-    with app.wsgi_app._native._slots:
+    with app.wsgi_app._native.slots.hold():
         answer = ask(app.test_client(), GOOD)
     assert (answer.status_code, answer.headers["Retry-After"]) == (503, "1")
     assert ask(app.test_client(), GOOD).status_code == 200

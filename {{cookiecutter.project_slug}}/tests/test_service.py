@@ -144,10 +144,11 @@ def test_a_log_folder_at_fault_is_said_and_stops_nothing(start, tmp_path):
 
 
 def test_overload_is_shed_with_503_while_probes_are_answered(start, rows):
-    service = start(WEB_CONCURRENCY="1", MAX_CONCURRENT="1", MAX_WAIT_SECONDS="0")
+    service = start(WEB_CONCURRENCY="1", MAX_CONCURRENT="1", MAX_WAIT_SECONDS="0.1")
     service.ready()
+    url, body = f"{service.url}/predict", json.dumps({"instances": (rows * 150)[:50_000]})
     with ThreadPoolExecutor(4) as pool:
-        answers = [pool.submit(service.post, (rows * 60)[:20_000]) for _ in range(4)]
+        answers = [pool.submit(requests.post, url, data=body, timeout=60) for _ in range(4)]
         time.sleep(0.3)
         assert requests.get(f"{service.url}/health/ready", timeout=10).status_code == 200
         results = [answer.result() for answer in answers]
@@ -155,6 +156,37 @@ def test_overload_is_shed_with_503_while_probes_are_answered(start, rows):
     refused = next(answer for answer in results if answer.status_code == 503)
     assert refused.headers["Retry-After"] == "1"
     assert "busy" in refused.json()["error"]
+
+
+def test_the_time_in_gunicorns_queue_counts_as_waiting(start, rows):
+    """40 clients for 10 threads: those that no thread takes in time are told to come again."""
+    service = start(WEB_CONCURRENCY="1", MAX_WAIT_SECONDS="0.5", ENGINE="sklearn")
+    service.ready()
+    url, body = f"{service.url}/predict", json.dumps({"instances": (rows * 30)[:10_000]})
+    with ThreadPoolExecutor(40) as pool:
+        answers = list(pool.map(lambda _: requests.post(url, data=body, timeout=60), range(40)))
+    codes = [answer.status_code for answer in answers]
+    assert set(codes) == {200, 503}
+    assert codes.count(503) > 10
+    assert service.post(rows[:1]).status_code == 200
+
+
+def test_idle_connections_keep_nobody_out(start):
+    """More of them at once than gunicorn keeps alive, from clients that never close theirs."""
+    service = start(WEB_CONCURRENCY="1")
+    service.ready()
+    idle = [requests.Session() for _ in range(400)]
+
+    def ask(session):
+        return session.get(f"{service.url}/health/live", timeout=30).headers["Connection"]
+
+    with ThreadPoolExecutor(100) as pool:
+        kept = list(pool.map(ask, idle))
+    assert 250 < kept.count("keep-alive") < 400  # the rest was closed with its answer
+    for _ in range(20):
+        assert requests.get(f"{service.url}/health/ready", timeout=5).ok
+    for session in idle:
+        session.close()
 
 
 def test_a_body_that_is_too_large_is_refused_as_json(start):

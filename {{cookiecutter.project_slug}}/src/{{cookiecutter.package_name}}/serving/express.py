@@ -2,7 +2,7 @@
 
 Of a compiled prediction's time Flask's routing and contexts take more than half. A plain request,
 JSON in and out, of legal rows, needs none of it. Whatever is not plain, each refusal, and any
-error goes to Flask with its body unread, so there is one place that answers those.
+error is handed to Flask as it came, so there is one place that answers those.
 
 A removable room: without this file and its name in `app.ROOMS`, Flask answers every request.
 """
@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 from flask import Flask
 
 from .access import HEADER, AccessLog, request_id
+from .limits import waited
 from .predict import Native
 
 if TYPE_CHECKING:
@@ -48,6 +49,7 @@ class Express:
             or "HTTP_CONTENT_ENCODING" in environ
             or kind not in JSON
             or environ.get("HTTP_ACCEPT", "") not in JSON
+            or waited(environ) > self._native.slots.wait
         ):
             return self._app(environ, start_response)
         began = time.perf_counter()

@@ -1,6 +1,11 @@
 """What a worker takes: bodies up to a size, and a few predictions at once."""
 
+import socket
+import struct
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from queue import Empty, SimpleQueue
+from typing import Any
 
 from flask import request
 from werkzeug.exceptions import RequestEntityTooLarge
@@ -17,11 +22,24 @@ def read_body() -> bytes:
     return body
 
 
+def waited(environ: Mapping[str, Any]) -> float:
+    """Seconds since the last bytes of a request arrived: what it spent in gunicorn's queue.
+
+    gunicorn does not say, but the kernel does, as `tcpi_last_data_recv` of `struct tcp_info` in
+    milliseconds. 0 where there is none: a socket of another kind, an operating system but Linux.
+    """
+    try:
+        info = environ["gunicorn.socket"].getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, 56)
+        return float(struct.unpack_from("=I", info, 52)[0]) / 1000
+    except (KeyError, AttributeError, OSError, struct.error):
+        return 0.0
+
+
 class Slots:
     """A bounded number of predictions at once in this worker.
 
     Without a bound gunicorn queues up to `worker_connections` requests, each of which is
-    answered later than its client waits.
+    answered later than its client waits. So the time that one spent in that queue counts.
     """
 
     def __init__(self, count: int, wait_seconds: float) -> None:
@@ -29,16 +47,18 @@ class Slots:
         self._free: SimpleQueue[None] = SimpleQueue()
         for _ in range(count):
             self._free.put(None)
-        self._wait = wait_seconds
+        self.wait = wait_seconds
 
-    def __enter__(self) -> None:
-        """Hold a slot; raises a 503 with Retry-After when none became free in time."""
-        if not (self.take() or self.take(self._wait)):
+    @contextmanager
+    def hold(self, waited: float = 0) -> Iterator[None]:
+        """Hold a slot, after a wait in seconds; raises a 503 with Retry-After if none is free."""
+        if waited > self.wait or not self.take(self.wait - waited):
             detail = "all prediction slots are busy; try again in a second"
             raise RequestError(503, detail, headers={"Retry-After": "1"})
-
-    def __exit__(self, *_: object) -> None:
-        self.give()
+        try:
+            yield
+        finally:
+            self.give()
 
     def take(self, wait: float = 0) -> bool:
         """Whether a slot became free within `wait` seconds; whoever got one gives it back."""

@@ -10,7 +10,7 @@ from ..model.batch import Batch
 from ..model.predictor import Predictor
 from ..model.schema import InputError
 from .errors import LISTED, Faults, RequestError
-from .limits import Slots, read_body
+from .limits import Slots, read_body, waited
 
 FORM = 'the body must be a JSON object {"instances": [{feature: value, ...}, ...]}'
 
@@ -47,7 +47,7 @@ class Native:
         self.predictor = predictor
         self.kinds: dict[str, Any] = {}  # media type -> how to read and write it, beside JSON
         self._schema = predictor.schema
-        self._slots = slots
+        self.slots = slots
         self._max_rows = max_rows
         about = {"name": predictor.manifest.name, "version": predictor.manifest.version}
         self._model = b'],"model":' + json.encode(about) + b',"request_id":"'
@@ -57,12 +57,12 @@ class Native:
         batch = self._schema.decode(body)
         if batch is None or len(batch) > self._max_rows:
             return None, 0
-        if not self._slots.take():  # Flask waits for one
+        if not self.slots.take():  # Flask waits for one
             return None, 0
         try:
             return self.answer(batch, request_id), len(batch)
         finally:
-            self._slots.give()
+            self.slots.give()
 
     def answer(self, batch: Batch, request_id: str) -> bytes:
         """The JSON answer to checked rows."""
@@ -75,9 +75,12 @@ class Native:
         try:
             if kind := self.kinds.get(request.mimetype):
                 bounds = self._max_rows, request.max_content_length or 0
-                return self._schema.take(kind.read(body, self._schema.features, *bounds))
+                table = self._schema.take(kind.read(body, self._schema.features, *bounds))
+                g.rows = len(table)
+                return table
             batch = self._schema.decode(body)
             rows: Any = instances(body) if batch is None else batch
+            g.rows = len(rows)
             if len(rows) > self._max_rows:
                 advice = "send several requests, or use `model-service score` for a file"
                 most = f"at most {self._max_rows} (MAX_ROWS)"
@@ -88,10 +91,10 @@ class Native:
 
     def respond(self) -> Response:
         """Answer the current request."""
+        late = waited(request.environ)  # before the body is read, which brings new bytes
         body = read_body()
-        with self._slots:
+        with self.slots.hold(late):
             batch = self.check(body)
-            g.rows = len(batch)
             # A table is answered by a table, unless the client asks for another form.
             forms = [*dict.fromkeys((request.mimetype, "application/json", *self.kinds))]
             offers = [form for form in forms if form in self.kinds or form == "application/json"]

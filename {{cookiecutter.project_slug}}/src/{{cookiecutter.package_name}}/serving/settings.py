@@ -23,9 +23,9 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = "INFO"
     max_body_mb: Positive = 16
     max_rows: Positive = 50_000
-    # A worker predicts this many requests at once; more wait, and then are told to come again.
+    # A worker predicts this many requests at once; others wait so long, and are told to come again.
     max_concurrent: Positive = 8
-    max_wait_seconds: Annotated[float, msgspec.Meta(ge=0, le=20)] = 5.0
+    max_wait_seconds: Annotated[float, msgspec.Meta(ge=0.1, le=20)] = 5.0
 
     @classmethod
     def from_environment(cls, environment: Mapping[str, str] = os.environ) -> Self:
