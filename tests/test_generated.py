@@ -18,7 +18,19 @@ ROOMS = {
     "score": (["cli/score.py", "cli/tables.py", "tests/test_score.py"], "cli/__init__.py"),
     "doctor": (["cli/doctor.py", "tests/test_doctor.py", "tests/test_cuda.py"], "cli/__init__.py"),
     "check": (["cli/check.py", "tests/test_check.py"], "cli/__init__.py"),
-    "train": (["training", "cli/train.py", "tests/test_training.py"], "cli/__init__.py"),
+    "train": (
+        [
+            "training",
+            "cli/train.py",
+            "tests/test_any_pipeline.py",
+            "tests/test_compiled.py",
+            "tests/test_proof.py",
+            "tests/test_training.py",
+            "tests/pipelines.py",
+            "tests/table.py",
+        ],
+        "cli/__init__.py",
+    ),
     "compiled": (
         [
             "model/compiled",

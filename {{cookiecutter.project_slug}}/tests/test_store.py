@@ -24,7 +24,10 @@ def answers(model, row):
 
 def test_the_shipped_plan_is_of_this_engine_and_these_libraries():
     """If not: `make train`."""
-    assert served(ROOT / "models").engine.reason == IN_TRAINING
+    engine = served(ROOT / "models").engine
+    assert (engine.name, engine.reason) == ("compiled", IN_TRAINING)
+    assert engine.rows > 300
+    assert engine.difference <= 1e-12
 
 
 def test_a_worker_loads_no_scikit_learn_until_a_row_needs_it():

@@ -73,11 +73,10 @@ def score(rows: list[Row], model: Predictor) -> dict[int, str]:
         given = [row for i, row in zip(fit, given, strict=True) if i not in reasons]
         fit = [i for i in fit if i not in reasons]
         batch = model.schema.read(given)
-    for i, answer in zip(fit, model.predict(batch).rows(batch), strict=True):
-        shares = answer.get("probabilities", {})
-        rows[i] |= {"prediction": answer["label"]}
-        rows[i] |= {f"probability_{name}": share for name, share in shares.items()}
-        rows[i]["flags"] = " ".join(f"{flag['feature']}:{flag['flag']}" for flag in answer["flags"])
+    for name, column in model.predict(batch).columns(batch).items():
+        values = column if isinstance(column, list) else column.tolist()
+        for i, value in zip(fit, values, strict=True):
+            rows[i][name] = None if value != value else value  # NaN is no answer
     return {i: "; ".join(why) for i, why in reasons.items()}
 
 

@@ -10,6 +10,7 @@ from typing import Any, Literal
 import msgspec
 
 FILE = "manifest.json"
+NEVER_SEEN = "(never seen in training)"  # a category for checks
 Task = Literal["classification", "regression"]
 Label = str | int | float | bool
 Value = bool | int | float | str | None

@@ -55,6 +55,17 @@ class Prediction:
         rows: list[dict[str, Any]] = msgspec.json.decode(msgspec.json.encode(self.structs(batch)))
         return rows
 
+    def columns(self, batch: Batch) -> dict[str, Any]:
+        """The same as columns: a table's answer, and what `model-service score` adds to one."""
+        table: dict[str, Any] = {"prediction": self.labels}
+        if self.probabilities is not None:
+            for name, shares in zip(self.form.classes, self.probabilities.T, strict=True):
+                table[f"probability_{name}"] = shares
+        flags = [""] * len(batch)
+        for row, feature, flag in batch.flags:
+            flags[row] += f"{' ' if flags[row] else ''}{feature}:{flag}"
+        return table | {"flags": flags}
+
 
 def distance(answer: dict[str, Any], expected: dict[str, Any]) -> float:
     """The largest difference of two answers' numbers; infinite if anything else differs."""

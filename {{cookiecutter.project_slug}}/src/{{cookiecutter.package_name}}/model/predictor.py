@@ -18,7 +18,7 @@ from .together import Together
 TOLERANCE = 1e-9  # of a golden row's numbers: another CPU may round the last bits otherwise
 EXTREME = 1e15  # larger numbers may overflow in a step, on which scikit-learn raises
 # To take the fast engine away, delete its folder and this name.
-FAST_ENGINES = ("compiled",)
+FAST_ENGINES: tuple[str, ...] = ("compiled",)
 Choice = Literal["auto", "compiled", "sklearn"]
 
 

@@ -94,10 +94,8 @@ class Schema:
         values = chain.from_iterable(map(self._numbers_of, rows))
         numbers = np.fromiter(values, np.float64, shape[0] * shape[1]).reshape(shape)
         texts = [list(map(text, rows)) for text in self._texts_of]
-        if self._integers:
-            whole = numbers[:, self._integers]
-            if ((whole != np.floor(whole)) & (whole == whole)).any() or (abs(whole) > EXACT).any():
-                return None
+        if self._integers and not are_integers(numbers[:, self._integers]):
+            return None
         return self.batch(numbers, texts)
 
     def batch(self, numbers: npt.NDArray[np.float64], texts: list[list[str | None]]) -> Batch:
@@ -193,11 +191,13 @@ def legal(feature: Feature, column: Any) -> Column | None:
     missing = np.isnan(values)
     if np.isinf(values).any() or (missing.any() and not feature.nullable):
         return None
-    if feature.type == "integer":
-        known = values[~missing]
-        if (known != np.floor(known)).any() or (abs(known) > EXACT).any():
-            return None
-    return values
+    return None if feature.type == "integer" and not are_integers(values) else values
+
+
+def are_integers(values: npt.NDArray[np.float64]) -> bool:
+    """Whether all are integers, exact ones, or NaN."""
+    fractions = (values != np.floor(values)) & (values == values)
+    return not (fractions.any() or (abs(values) > EXACT).any())
 
 
 def plain(column: Any) -> list[Any]:

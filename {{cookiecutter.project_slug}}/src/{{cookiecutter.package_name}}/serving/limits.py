@@ -22,6 +22,13 @@ def read_body() -> bytes:
     return body
 
 
+def check_rows(rows: int, most: int) -> None:
+    """Raise a 413 for more rows than allowed."""
+    if rows > most:
+        advice = "send several requests, or use `model-service score` for a file"
+        raise RequestError(413, f"{rows} rows, at most {most} (MAX_ROWS); {advice}")
+
+
 def waited(environ: Mapping[str, Any]) -> float:
     """Seconds since the last bytes of a request arrived: what it spent in gunicorn's queue.
 

@@ -10,7 +10,7 @@ from ..model.batch import Batch
 from ..model.predictor import Predictor
 from ..model.schema import InputError
 from .errors import LISTED, Faults, RequestError
-from .limits import Slots, read_body, waited
+from .limits import Slots, check_rows, read_body, waited
 
 FORM = 'the body must be a JSON object {"instances": [{feature: value, ...}, ...]}'
 
@@ -81,10 +81,7 @@ class Native:
             batch = self._schema.decode(body)
             rows: Any = instances(body) if batch is None else batch
             g.rows = len(rows)
-            if len(rows) > self._max_rows:
-                advice = "send several requests, or use `model-service score` for a file"
-                most = f"at most {self._max_rows} (MAX_ROWS)"
-                raise RequestError(413, f"{len(rows)} rows, {most}; {advice}")
+            check_rows(len(rows), self._max_rows)
             return self._schema.read(rows) if batch is None else batch
         except InputError as error:
             raise refusal(error) from None

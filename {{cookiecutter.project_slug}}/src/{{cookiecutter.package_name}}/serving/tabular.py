@@ -19,6 +19,7 @@ from ..model.batch import Batch
 from ..model.manifest import Feature
 from ..model.prediction import Prediction
 from .errors import RequestError
+from .limits import check_rows
 
 Table = Mapping[str, Any]
 UNPACKED = 16  # times MAX_BODY_MB: what a compressed table may grow to
@@ -35,11 +36,6 @@ class Kind(NamedTuple):
     write: Callable[[Prediction, Batch], bytes]
 
 
-def too_many(rows: int, most: int) -> RequestError:
-    """413 for a table of more rows than allowed."""
-    return RequestError(413, f"{rows} rows, at most {most} (MAX_ROWS); send several requests")
-
-
 def read_npy(body: bytes, features: list[Feature], max_rows: int, max_bytes: int) -> Table:
     """Columns of a structured array, or of a matrix if every feature is a number."""
     file = BytesIO(body)
@@ -53,8 +49,7 @@ def read_npy(body: bytes, features: list[Feature], max_rows: int, max_bytes: int
     size, given = prod(shape) * dtype.itemsize, len(body) - file.tell()
     if any(length < 0 for length in shape) or size != given:
         raise RequestError(400, f"shape {shape} of {dtype} is {size} bytes, the body has {given}")
-    if rows > max_rows:
-        raise too_many(rows, max_rows)
+    check_rows(rows, max_rows)
     array = np.frombuffer(body, dtype, offset=file.tell()) if size else np.empty(shape, dtype)
     array = array.reshape(shape, order="F" if by_columns else "C")
     if dtype.names and len(shape) == 1:
@@ -81,7 +76,7 @@ def texts(column: npt.NDArray[Any]) -> Any:
 
 def write_npy(prediction: Prediction, batch: Batch) -> bytes:
     """A structured array."""
-    table = columns_of(prediction, batch)
+    table = prediction.columns(batch)
     columns = {name: np.asarray(values) for name, values in table.items()}
     dtype = [(name, values.dtype) for name, values in columns.items()]
     array = np.empty(len(next(iter(columns.values()))), dtype)
@@ -125,8 +120,7 @@ def read_parquet(body: bytes, features: list[Feature], max_rows: int, max_bytes:
 
 def check_size(rows: int, max_rows: int, size: int, max_bytes: int) -> None:
     """Refuse a table that is larger than its body may become."""
-    if rows > max_rows:
-        raise too_many(rows, max_rows)
+    check_rows(rows, max_rows)
     if size > max_bytes * UNPACKED:
         raise RequestError(413, f"the table takes {size} bytes unpacked; send several requests")
 
@@ -149,7 +143,7 @@ def write_arrow(prediction: Prediction, batch: Batch) -> bytes:
     """An Arrow IPC stream."""
     import pyarrow as pa
 
-    whole, sink = pa.table(columns_of(prediction, batch)), BytesIO()
+    whole, sink = pa.table(prediction.columns(batch)), BytesIO()
     with pa.ipc.new_stream(sink, whole.schema) as stream:
         stream.write_table(whole)
     return sink.getvalue()
@@ -161,20 +155,8 @@ def write_parquet(prediction: Prediction, batch: Batch) -> bytes:
     import pyarrow.parquet as pq
 
     sink = BytesIO()
-    pq.write_table(pa.table(columns_of(prediction, batch)), sink)
+    pq.write_table(pa.table(prediction.columns(batch)), sink)
     return sink.getvalue()
-
-
-def columns_of(prediction: Prediction, batch: Batch) -> dict[str, Any]:
-    """An answer as columns, named as `model-service score` names them."""
-    table: dict[str, Any] = {"prediction": prediction.labels}
-    if prediction.probabilities is not None:
-        for name, shares in zip(prediction.form.classes, prediction.probabilities.T, strict=True):
-            table[f"probability_{name}"] = shares
-    flags = [""] * len(batch)
-    for row, feature, flag in batch.flags:
-        flags[row] += f"{' ' if flags[row] else ''}{feature}:{flag}"
-    return table | {"flags": flags}
 
 
 KINDS = {

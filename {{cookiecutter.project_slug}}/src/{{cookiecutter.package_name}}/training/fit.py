@@ -20,7 +20,17 @@ from threadpoolctl import threadpool_limits
 
 from ..model import manifest, predictor
 from ..model.batch import Column
-from ..model.manifest import Artifact, Baseline, Feature, Golden, Manifest, Target, Training, Value
+from ..model.manifest import (
+    NEVER_SEEN,
+    Artifact,
+    Baseline,
+    Feature,
+    Golden,
+    Manifest,
+    Target,
+    Training,
+    Value,
+)
 from ..model.reference import Reference, frame
 from ..model.schema import InputError, Schema
 from . import pipeline
@@ -36,7 +46,6 @@ SCORERS = {
     "regression": ("r2", "neg_mean_absolute_error", "neg_root_mean_squared_error"),
 }
 CASTS = {"number": float, "integer": int, "boolean": bool}
-UNKNOWN = "(never seen in training)"
 
 
 class TrainingError(RuntimeError):
@@ -165,7 +174,7 @@ def golden(description: Manifest, estimator: Any, split: Split) -> list[Golden]:
     for feature in description.features:
         odd: list[Value] = [None] if feature.nullable else []
         if feature.type == "category":
-            odd.append(UNKNOWN)
+            odd.append(NEVER_SEEN)
         else:
             ends = (feature.minimum, feature.maximum)
             odd += [CASTS[feature.type](end) for end in ends if end is not None]

@@ -7,7 +7,7 @@ import numpy as np
 import numpy.typing as npt
 
 from ..batch import Batch
-from ..manifest import Feature, Manifest
+from ..manifest import NEVER_SEEN, Feature, Manifest
 from ..reference import Reference
 from ..schema import Schema
 from .plan import Answer, Plan, Unsure
@@ -17,7 +17,6 @@ FLOOR = 1e-3  # of the largest number of its column: below that a difference is 
 ROWS = 256
 TIES = 512  # thresholds, each with the two floats around it
 MOST_TIED = 16 * TIES  # rows with such a float
-UNKNOWN = "(never seen in training)"
 Numbers = npt.NDArray[np.float64]
 
 
@@ -128,10 +127,10 @@ def draw(schema: Schema, manifest: Manifest, random: np.random.Generator, count:
     for feature in schema.features:
         known, missing = manifest.baseline[feature.name], random.random(count) < 0.15
         if feature.type == "category":
-            shares = known.shares or {UNKNOWN: 1.0}
+            shares = known.shares or {NEVER_SEEN: 1.0}
             names = random.choice(list(shares), count, p=list(shares.values()))
             odd = random.random(count) < 0.1
-            column = [UNKNOWN if o else str(name) for o, name in zip(odd, names, strict=True)]
+            column = [NEVER_SEEN if o else str(name) for o, name in zip(odd, names, strict=True)]
             texts.append(
                 [
                     None if m and feature.nullable else t
