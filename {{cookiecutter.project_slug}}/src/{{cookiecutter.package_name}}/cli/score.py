@@ -12,6 +12,7 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeRemainingColumn
 
 from ..model import predictor
+from ..model.cells import value_of
 from ..model.manifest import Feature, ModelError
 from ..model.predictor import Predictor
 from ..model.schema import InputError
@@ -19,27 +20,8 @@ from . import models_option, tables
 from .tables import Row, TableError, Writer
 
 SOME_REJECTED = 3  # exit code
-# What common tools write for a missing value in CSV.
-MISSING = frozenset({"", "NA", "N/A", "NaN", "nan", "null", "NULL", "None"})
-BOOLEANS = {"true": True, "1": True, "false": False, "0": False}
 REJECTS = pa.schema([("row", pa.int64()), ("reasons", pa.string())])
 FILE = click.Path(dir_okay=False, path_type=Path)
-
-
-def value_of(feature: Feature, value: Any) -> Any:
-    """The value of a cell; text that does not fit is left for the schema to refuse."""
-    if not isinstance(value, str):
-        return value
-    if feature.type == "category":
-        # A category may be named like a missing value: NA is Namibia's country code.
-        return None if value in MISSING and value not in (feature.categories or ()) else value
-    text = value.strip()
-    if text in MISSING or feature.type == "boolean":
-        return None if text in MISSING else BOOLEANS.get(text.lower(), text)
-    try:
-        return float(text)
-    except ValueError:
-        return text
 
 
 def check_columns(schema: pa.Schema, answers: pa.Schema, features: list[Feature]) -> None:

@@ -2,6 +2,7 @@
 
 import socket
 import struct
+import zlib
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from queue import Empty, SimpleQueue
@@ -13,13 +14,37 @@ from werkzeug.exceptions import RequestEntityTooLarge
 from .errors import RequestError
 
 
+CODINGS = {"gzip": 31, "deflate": 15}  # zlib's wbits
+
+
 def read_body() -> bytes:
-    """The body, whatever its Content-Type (real clients send none); a 413 beyond the limit."""
-    body, limit = request.get_data(cache=False), request.max_content_length
+    """The body, whatever its Content-Type (real clients send none), unpacked.
+
+    Raises a 413 beyond the limit, packed or not, and a 415 for an unknown Content-Encoding.
+    """
+    body, limit = request.get_data(cache=False), request.max_content_length or 0
     # Flask refuses an announced length itself, but cuts a chunked body without a word.
-    if request.content_length is None and limit is not None and len(body) >= limit:
+    if request.content_length is None and len(body) >= limit:
         raise RequestEntityTooLarge
-    return body
+    coding = request.headers.get("Content-Encoding", "identity").strip().lower()
+    return body if coding in ("identity", "") else unpack(body, coding, limit)
+
+
+def unpack(body: bytes, coding: str, limit: int) -> bytes:
+    """A body without its coding; a small one may hide a huge one, so never more than the limit."""
+    if coding not in CODINGS:
+        detail = f"Content-Encoding {coding} is not known here; send gzip, deflate or none"
+        raise RequestError(415, detail, headers={"Accept-Encoding": "gzip, deflate"})
+    stream = zlib.decompressobj(CODINGS[coding])
+    try:
+        content = stream.decompress(body, limit)
+    except zlib.error as error:
+        raise RequestError(400, f"the body is not packed by {coding}: {error}") from None
+    if stream.unconsumed_tail:
+        raise RequestEntityTooLarge
+    if not stream.eof:
+        raise RequestError(400, f"the body's {coding} stream is cut")
+    return content
 
 
 def check_rows(rows: int, most: int) -> None:

@@ -1,6 +1,7 @@
 """The native API: `POST /predict` and `GET /model`."""
 
 import json as lenient_json
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from flask import Blueprint, Response, g, request
@@ -8,10 +9,12 @@ from msgspec import DecodeError, json, to_builtins
 
 from ..model.batch import Batch
 from ..model.predictor import Predictor
-from ..model.schema import InputError
+from ..model.schema import Fault, InputError
 from .errors import LISTED, Faults, RequestError
 from .limits import Slots, check_rows, read_body, waited
 
+Content = Sequence[Any] | Mapping[str, Any]
+Place = Callable[[Fault], list[str | int]]
 FORM = 'the body must be a JSON object {"instances": [{feature: value, ...}, ...]}'
 
 
@@ -38,6 +41,11 @@ def instances(body: bytes) -> list[Any]:
         raise RequestError(400, f"{FORM}; it also has {', '.join(unknown)}")
     rows: list[Any] = content["instances"]
     return rows
+
+
+def in_instances(fault: Fault) -> list[str | int]:
+    """Where a fault is in a list of rows."""
+    return ["instances", fault.row, *([] if fault.feature is None else [fault.feature])]
 
 
 class Native:
@@ -70,41 +78,64 @@ class Native:
         rows = json.encode(self.predictor.predict(batch).structs(batch))
         return b'{"predictions":' + rows[:-1] + self._model + request_id.encode() + b'"}'
 
-    def check(self, body: bytes) -> Batch:
-        """The rows of a request; raises a 400, 413 or 422 that says what is wrong with them."""
-        try:
-            if kind := self.kinds.get(request.mimetype):
-                bounds = self._max_rows, request.max_content_length or 0
-                table = self._schema.take(kind.read(body, self._schema.features, *bounds))
-                g.rows = len(table)
-                return table
-            batch = self._schema.decode(body)
-            rows: Any = instances(body) if batch is None else batch
-            g.rows = len(rows)
-            check_rows(len(rows), self._max_rows)
-            return self._schema.read(rows) if batch is None else batch
-        except InputError as error:
-            raise refusal(error) from None
-
-    def respond(self) -> Response:
-        """Answer the current request."""
+    def serve(self, respond: Callable[[bytes], Response]) -> Response:
+        """Answer the current request, whose body is given, within a slot."""
         late = waited(request.environ)  # before the body is read, which brings new bytes
         body = read_body()
         with self.slots.hold(late):
-            batch = self.check(body)
-            # A table is answered by a table, unless the client asks for another form.
-            forms = [*dict.fromkeys((request.mimetype, "application/json", *self.kinds))]
-            offers = [form for form in forms if form in self.kinds or form == "application/json"]
-            form = request.accept_mimetypes.best_match(offers, offers[0])
-            if kind := self.kinds.get(form or ""):
-                return Response(kind.write(self.predictor.predict(batch), batch), mimetype=form)
-            return Response(self.answer(batch, g.request_id), mimetype="application/json")
+            return respond(body)
+
+    def batch(self, content: Content, place: Place = in_instances, status: int = 422) -> Batch:
+        """Checked rows (objects by feature name), or columns (of equal length, by feature name).
+
+        Raises a 413 for too many of them, and one of `status` with the place of each fault.
+        """
+        table = isinstance(content, Mapping)
+        rows = min(map(len, content.values()), default=0) if table else len(content)
+        g.rows = rows
+        check_rows(rows, self._max_rows)
+        try:
+            return self._schema.take(content) if table else self._schema.read(content)
+        except InputError as error:
+            raise refusal(error, place, status) from None
+
+    def decode(self, body: bytes) -> Batch | None:
+        """The rows of a legal request in the native form; None for any other body."""
+        batch = self._schema.decode(body)
+        if batch is not None:
+            g.rows = len(batch)
+            check_rows(len(batch), self._max_rows)
+        return batch
+
+    def table(self, body: bytes, kind: str) -> Mapping[str, Any]:
+        """The columns of a body of a media type in `kinds`."""
+        bounds = self._max_rows, request.max_content_length or 0
+        columns: Mapping[str, Any] = self.kinds[kind].read(body, self._schema.features, *bounds)
+        return columns
+
+    def respond(self, body: bytes) -> Response:
+        """The native answer to a body."""
+        if request.mimetype in self.kinds:
+            batch = self.batch(self.table(body, request.mimetype))
+        else:
+            decoded = self.decode(body)
+            batch = self.batch(instances(body)) if decoded is None else decoded
+        # A table is answered by a table, unless the client asks for another form.
+        forms = [*dict.fromkeys((request.mimetype, "application/json", *self.kinds))]
+        offers = [form for form in forms if form in self.kinds or form == "application/json"]
+        form = request.accept_mimetypes.best_match(offers, offers[0])
+        if kind := self.kinds.get(form or ""):
+            return Response(kind.write(self.predictor.predict(batch), batch), mimetype=form)
+        return Response(self.answer(batch, g.request_id), mimetype="application/json")
 
 
 def blueprint(native: Native) -> Blueprint:
     """Routes `/predict` and `/model`."""
     routes = Blueprint("predict", __name__)
-    routes.post("/predict", endpoint="predict")(native.respond)
+
+    @routes.post("/predict")
+    def predict() -> Response:
+        return native.serve(native.respond)
 
     @routes.get("/model")
     def model() -> Response:
@@ -115,12 +146,10 @@ def blueprint(native: Native) -> Blueprint:
     return routes
 
 
-def refusal(error: InputError) -> RequestError:
-    """422 with the place of each fault in the request."""
-    faults: Faults = []
-    for row, feature, msg in error.faults:
-        faults.append((["instances", row, *([] if feature is None else [feature])], msg))
+def refusal(error: InputError, place: Place, status: int) -> RequestError:
+    """A refusal with the place of each fault in the request."""
+    faults: Faults = [(place(fault), fault.msg) for fault in error.faults]
     listed = "" if len(faults) <= LISTED else f", the first {LISTED} of them"
     rows = len({fault.row for fault in error.faults})
-    detail = f"{len(faults)} fault(s) in {rows} row(s) of instances; see errors{listed}"
-    return RequestError(422, detail, faults)
+    detail = f"{len(faults)} fault(s) in {rows} row(s); see errors{listed}"
+    return RequestError(status, detail, faults)
