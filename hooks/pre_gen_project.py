@@ -10,13 +10,13 @@ import sys
 TAKEN = frozenset(
     """
     ast_serialize blinker certifi charset_normalizer click cloudpickle colorama contourpy cycler
-    dateutil flask flit_core fonttools gunicorn hypothesis idna iniconfig itsdangerous jinja2
-    joblib kiwisolver librt markdown_it markdown_it_py markupsafe matplotlib mdurl mpl_toolkits
-    msgspec mypy mypy_extensions mypyc narwhals numpy packaging pandas pathspec pillow pip
-    pkg_resources pluggy prometheus_client py pyarrow pygments pylab pyparsing pytest
-    python_dateutil python_json_logger pythonjsonlogger requests rich ruff scikit_learn scipy
-    setuptools sklearn sortedcontainers threadpoolctl typing_extensions tzdata urllib3 uv
-    werkzeug
+    dateutil flask flask_swagger_ui flit_core fonttools gunicorn hypothesis idna iniconfig
+    itsdangerous jinja2 joblib kiwisolver librt markdown_it markdown_it_py markupsafe matplotlib
+    mdurl mpl_toolkits msgspec mypy mypy_extensions mypyc narwhals numpy packaging pandas
+    pathspec pillow pip pkg_resources pluggy prometheus_client py pyarrow pygments pylab
+    pyparsing pytest python_dateutil python_json_logger pythonjsonlogger requests rich ruff
+    scikit_learn scipy setuptools sklearn sortedcontainers threadpoolctl typing_extensions
+    tzdata urllib3 uv werkzeug
     """.split()
 )
 # Folders of the project, and its command.

@@ -1,7 +1,6 @@
 """The generated project does what its README says: its own tests, commands, and removable rooms."""
 
 import json
-import os
 import re
 import shutil
 import signal
@@ -13,6 +12,7 @@ import pytest
 import requests
 from baking import ROOT, Bake, bake, environment, free_port
 
+DIALECTS = ("v2", "v1", "mlflow", "sagemaker", "vertex")
 # A room: what is deleted, and the list in which its name stands.
 ROOMS = {
     "score": (["cli/score.py", "cli/tables.py", "tests/test_score.py"], "cli/__init__.py"),
@@ -44,6 +44,25 @@ ROOMS = {
         "model/predictor.py",
     ),
     "express": (["serving/express.py", "tests/test_express.py"], "serving/app.py"),
+    "dialects": (
+        [
+            "serving/dialects",
+            *(f"tests/test_{name}.py" for name in ("dialects", "clients", *DIALECTS)),
+        ],
+        "serving/app.py",
+    ),
+    **{
+        name: (
+            [f"serving/dialects/{name}.py", f"tests/test_{name}.py"],
+            "serving/dialects/__init__.py",
+        )
+        for name in DIALECTS
+    },
+    "openapi": (
+        ["serving/openapi.py", "serving/docs.py", "tests/test_openapi.py", "tests/test_docs.py"],
+        "serving/app.py",
+    ),
+    "docs": (["serving/docs.py", "tests/test_docs.py"], "serving/app.py"),
     "metrics": (["serving/metrics.py", "tests/test_metrics.py"], "serving/app.py"),
     "tabular": (["serving/tabular.py", "tests/test_tables.py"], "serving/app.py"),
     "cuda": (
@@ -77,12 +96,13 @@ def test_the_project_s_container_tests_pass(installed):
     output = installed.run(
         ".venv/bin/python", "-m", "pytest", "-m", "docker", REQUIRE_DOCKER="1"
     ).stdout
-    assert passed(output) >= 12
+    assert passed(output) >= 13
     assert "skipped" not in output
 
 
 def test_the_project_s_tests_pass_with_every_option_changed(changed_installed):
-    output = changed_installed.run(".venv/bin/python", "-m", "pytest", "-m", "not docker").stdout
+    fewer = ["-m", "not docker and not clients", "--ignore=tests/test_any_pipeline.py"]
+    output = changed_installed.run(".venv/bin/python", "-m", "pytest", *fewer).stdout
     assert passed(output) > 100
 
 
@@ -160,19 +180,22 @@ def test_a_room_can_be_removed(room, tmp_path, installed):
         path = (package if inside else project.path) / name
         shutil.rmtree(path) if path.is_dir() else path.unlink()
     if registry:
-        text = (package / registry).read_text()
-        without = re.sub(rf'"{room}", |, "{room}"|"{room}",', "", text, count=1)
-        assert without != text
-        (package / registry).write_text(without)
+        names = {room, *(Path(name).stem for name in files if name.startswith("serving/"))}
+        for name in names:
+            text = (package / registry).read_text()
+            without = re.sub(rf'"{name}", |, "{name}"|"{name}",', "", text, count=1)
+            assert without != text
+            (package / registry).write_text(without)
     # The installed project's environment, with this one's sources before its own.
     python, source = installed.path / ".venv/bin/python", f"{project.path}/src"
-    # What no removed file can change need not run once more.
-    same = ["tests/test_any_pipeline.py", "tests/test_compiled.py"] * (room != "compiled")
-    same += ["tests/test_service.py"] * (room in ("cuda", "github"))
-    fewer = [f"--ignore={name}" for name in same]
-    pytest_ = [python, "-m", "pytest", "-p", "no:cacheprovider", "-m", "not docker", *fewer]
+    # What no removed file can change need not run once more; test_together starts the service.
+    same = ("any_pipeline", "compiled", "cli", "service", "training") if room != "compiled" else ()
+    fewer = [f"--ignore=tests/test_{name}.py" for name in same]
+    fewer += ["-m", "not docker and not clients"]
+    pytest_ = [python, "-m", "pytest", "-p", "no:cacheprovider", *fewer]
     assert passed(project.run(*pytest_, PYTHONPATH=source).stdout) > 60
-    project.run(python, "-m", "mypy", "--cache-dir", os.devnull, MYPYPATH="src")
+    cache = installed.path / ".mypy_cache"
+    project.run(python, "-m", "mypy", "--cache-dir", cache, MYPYPATH="src")
 
 
 def test_make_demo(tmp_path):

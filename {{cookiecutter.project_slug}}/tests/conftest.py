@@ -16,6 +16,7 @@ import joblib
 import pandas as pd
 import pytest
 import requests
+from clientele import environment
 from project import COMMAND, ROOT, free_port, load
 from sklearn.linear_model import LinearRegression
 
@@ -43,20 +44,33 @@ def edit(folder: Path) -> Callable[..., Path]:
 
 
 @pytest.fixture
-def regression(tmp_path: Path, edit: Callable[..., Path]) -> Path:
-    """A model folder of another kind, made by hand: price = 3 * area + 10."""
-    estimator = LinearRegression().fit(pd.DataFrame({"area": [0.0, 1.0]}), [10.0, 13.0])
+def folder_of(tmp_path: Path, edit: Callable[..., Path]) -> Callable[..., Path]:
+    """A model folder made by hand: folder_of(estimator, part of the manifest=..., ...)."""
+
+    def make(estimator: Any, **parts: Any) -> Path:
+        def alter(manifest: dict[str, Any]) -> None:
+            joblib.dump(estimator, tmp_path / "models/model.joblib")
+            digest = hashlib.sha256((tmp_path / "models/model.joblib").read_bytes()).hexdigest()
+            manifest |= parts
+            manifest["artifact"]["sha256"] = digest
+
+        return edit(alter)
+
+    return make
+
+
+@pytest.fixture
+def regression(folder_of: Callable[..., Path]) -> Path:
+    """A model folder of another kind: price = 3 * area + 10."""
     area = {"name": "area", "type": "number", "description": "", "minimum": 0, "maximum": 1}
-
-    def alter(manifest: dict[str, Any]) -> None:
-        joblib.dump(estimator, tmp_path / "models/model.joblib")
-        digest = hashlib.sha256((tmp_path / "models/model.joblib").read_bytes()).hexdigest()
-        golden = {"input": {"area": 1}, "output": {"label": 13.0, "flags": []}}
-        manifest |= {"task": "regression", "features": [area], "golden": [golden], "baseline": {}}
-        manifest["artifact"]["sha256"] = digest
-        manifest["target"] = {"name": "price"}
-
-    return edit(alter)
+    return folder_of(
+        LinearRegression().fit(pd.DataFrame({"area": [0.0, 1.0]}), [10.0, 13.0]),
+        task="regression",
+        features=[area],
+        golden=[{"input": {"area": 1}, "output": {"label": 13.0, "flags": []}}],
+        baseline={},
+        target={"name": "price"},
+    )
 
 
 @pytest.fixture
@@ -78,6 +92,24 @@ def app(predictor: Any) -> Any:
     app = load("serving.app").create_app(load("serving.settings").Settings(), predictor)
     app.extensions["readiness"].start()
     return app
+
+
+@pytest.fixture(scope="session")
+def clients() -> Path:
+    """The interpreter with other servers' clients."""
+    return environment()
+
+
+@pytest.fixture
+def client_of(predictor: Any) -> Callable[..., Any]:
+    """A client of an app, ready, with other settings: client_of(dialects="v2", ...)."""
+
+    def make(model: Any = predictor, **settings: Any) -> Any:
+        app = load("serving.app").create_app(load("serving.settings").Settings(**settings), model)
+        app.extensions["readiness"].start()
+        return app.test_client()
+
+    return make
 
 
 @pytest.fixture

@@ -54,7 +54,7 @@ def first_answer(url, seconds=60):
 
 
 @contextmanager
-def container(image, *flags):
+def container(image, *flags, inside=8000, command=()):
     """`docker run` on a free port: (name, url, seconds to the first 200)."""
     port, name = free_port(), f"{NAME}-{free_port()}"
     began = time.monotonic()
@@ -65,9 +65,10 @@ def container(image, *flags):
         "--name",
         name,
         "--publish",
-        f"127.0.0.1:{port}:8000",
+        f"127.0.0.1:{port}:{inside}",
         *flags,
         image,
+        *command,
     )
     try:
         first_answer(f"http://127.0.0.1:{port}")

@@ -88,10 +88,10 @@ def test_workers_and_thread_caps_are_set_before_numpy_loads(start):
 def test_a_stop_answers_what_is_in_flight(start, rows):
     service = start(WEB_CONCURRENCY="1", MAX_WAIT_SECONDS="20", ENGINE="sklearn")  # the slow one
     service.ready()
-    batch = (rows * 100)[:30_000]
+    url, body = f"{service.url}/predict", json.dumps({"instances": (rows * 100)[:30_000]})
     with ThreadPoolExecutor(4) as pool:
-        answers = [pool.submit(service.post, batch) for _ in range(4)]
-        time.sleep(0.5)
+        answers = [pool.submit(requests.post, url, body, timeout=60) for _ in range(4)]
+        time.sleep(0.4)
         assert not all(answer.done() for answer in answers), "nothing was in flight"
         assert service.stop() == 0
         assert [len(answer.result().json()["predictions"]) for answer in answers] == [30_000] * 4

@@ -13,9 +13,20 @@ CONFIG = Path("gunicorn.conf.py")
 
 
 @click.command("serve")
-@click.option("--port", envvar="PORT", type=click.IntRange(1, 65535), help="Default: 8000.")
+@click.option(
+    "--port",
+    envvar=["AIP_HTTP_PORT", "PORT"],  # the first is Vertex AI's
+    type=click.IntRange(1, 65535),
+    help="Default: 8000.",
+)
+@click.option(
+    "--invocations",
+    envvar="INVOCATIONS",
+    type=click.Choice(["mlflow", "sagemaker"]),
+    help="Whose protocol /invocations speaks. Default: MLflow's.",
+)
 @models_option
-def command(port: int | None, folder: Path) -> None:
+def command(port: int | None, invocations: str | None, folder: Path) -> None:
     """Serve the model over HTTP until SIGTERM.
 
     WEB_CONCURRENCY sets the number of workers; otherwise CPUs and memory do.
@@ -26,6 +37,8 @@ def command(port: int | None, folder: Path) -> None:
     environment["MODEL_DIR"] = str(folder)
     if port:
         environment["PORT"] = str(port)
+    if invocations:
+        environment["INVOCATIONS"] = invocations
     application = f"{__package__.removesuffix('.cli')}.serving.app:from_environment()"
     arguments = [sys.executable, "-m", "gunicorn", "--config", str(CONFIG), application]
     # Replaces this process, so that gunicorn is the one that gets the signals.

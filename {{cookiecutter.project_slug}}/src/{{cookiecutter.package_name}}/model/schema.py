@@ -145,7 +145,7 @@ class Schema:
                 for i, value in enumerate(given):
                     if msg := self._fault(feature, value, given=column is not None):
                         faults.append(Fault(i, feature.name, msg))
-                values = given
+                values = [None if is_missing(value) else value for value in given]
             checked[feature.name] = values
         faults += [Fault(0, name, self._unknown(name)) for name in table if name not in self._names]
         if faults:
@@ -153,8 +153,7 @@ class Schema:
         numbers = np.empty((rows, len(self._numbers)))
         for i, feature in enumerate(self._numbers):
             numbers[:, i] = checked[feature.name]
-        texts = [[None if is_missing(v) else v for v in checked[f.name]] for f in self._texts]
-        return self.batch(numbers, texts)
+        return self.batch(numbers, [checked[feature.name] for feature in self._texts])
 
     def _fault(self, feature: Feature, value: Any, *, given: bool) -> str | None:
         """What is wrong with a value, a missing one included."""
@@ -181,8 +180,11 @@ class Schema:
                 yield Fault(i, name, self._unknown(name))
 
 
-def legal(feature: Feature, column: Any) -> Column | None:
-    """A column of numbers that is legal as a whole; None if it has to be looked at in detail."""
+def legal(feature: Feature, column: Any) -> Column | list[Any] | None:
+    """A column that is legal as a whole; None if it has to be looked at in detail."""
+    if feature.type == "category" and isinstance(column, list):
+        kinds = {str, type(None)} if feature.nullable else {str}
+        return column if set(map(type, column)) <= kinds else None
     if not isinstance(column, np.ndarray) or column.dtype.kind not in "fiu":
         return None
     if feature.type not in ("number", "integer"):

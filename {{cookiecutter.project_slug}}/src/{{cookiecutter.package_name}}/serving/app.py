@@ -20,7 +20,7 @@ from .settings import Settings, SettingsError
 
 log = logging.getLogger(__name__)
 # To take a room away, delete its file and its name here.
-ROOMS = ("tabular", "metrics", "express")
+ROOMS = ("tabular", "metrics", "dialects", "openapi", "docs", "express")
 
 
 def create_app(
@@ -29,6 +29,8 @@ def create_app(
     """The service around one model; not ready before `extensions["readiness"].start()`."""
     app = Flask(__name__, static_folder=None)
     app.config["MAX_CONTENT_LENGTH"] = settings.max_body_mb * 1024**2
+    app.extensions["settings"] = settings
+    app.extensions["paths"] = []  # functions that give parts of the OpenAPI document
     app.extensions["readiness"] = readiness = Readiness(model, volume)
     app.extensions["access_log"] = access_log = AccessLog(volume)
     slots = Slots(settings.max_concurrent, settings.max_wait_seconds)
@@ -50,9 +52,10 @@ def from_environment() -> Flask:
         settings = Settings.from_environment()
         volume = logs.configure(settings.log_level, settings.log_dir)
         model = predictor.load(Path(settings.model_dir), settings.engine)
+        app = create_app(settings, model, volume)
     except (SettingsError, ModelError) as error:
         log.critical("%s", error)
         sys.exit(WORKER_BOOT_ERROR)
     about = model.manifest
     log.info("model loaded", extra={"model": about.name, "version": about.version, "device": "cpu"})
-    return create_app(settings, model, volume)
+    return app

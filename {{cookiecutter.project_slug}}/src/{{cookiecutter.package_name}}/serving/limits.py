@@ -13,7 +13,6 @@ from werkzeug.exceptions import RequestEntityTooLarge
 
 from .errors import RequestError
 
-
 CODINGS = {"gzip": 31, "deflate": 15}  # zlib's wbits
 
 

@@ -31,6 +31,10 @@ def install(app: Flask) -> None:
     registry = CollectorRegistry()
     registry.register(EngineCollector(app.extensions["native"].predictor))
 
+    app.extensions["paths"].append(
+        lambda api: {"/metrics": api.get("native", "For Prometheus", api.text, kind="text/plain")}
+    )
+
     @app.get("/metrics")
     def metrics() -> Response:
         return Response(generate_latest(registry), content_type=CONTENT_TYPE_LATEST)

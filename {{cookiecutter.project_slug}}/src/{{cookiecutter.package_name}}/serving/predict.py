@@ -90,12 +90,11 @@ class Native:
 
         Raises a 413 for too many of them, and one of `status` with the place of each fault.
         """
-        table = isinstance(content, Mapping)
-        rows = min(map(len, content.values()), default=0) if table else len(content)
-        g.rows = rows
-        check_rows(rows, self._max_rows)
+        table = content if isinstance(content, Mapping) else None
+        g.rows = len(content) if table is None else min(map(len, table.values()), default=0)
+        check_rows(g.rows, self._max_rows)
         try:
-            return self._schema.take(content) if table else self._schema.read(content)
+            return self._schema.read([*content]) if table is None else self._schema.take(table)
         except InputError as error:
             raise refusal(error, place, status) from None
 

@@ -7,6 +7,7 @@ from typing import Annotated, Any, Literal, Self
 import msgspec
 
 Positive = Annotated[int, msgspec.Meta(ge=1)]
+Route = Annotated[str, msgspec.Meta(pattern="^/")]
 
 
 class SettingsError(RuntimeError):
@@ -26,6 +27,14 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     # A worker predicts this many requests at once; others wait so long, and are told to come again.
     max_concurrent: Positive = 8
     max_wait_seconds: Annotated[float, msgspec.Meta(ge=0.1, le=20)] = 5.0
+
+    # all, native, or names of serving/dialects, separated by commas.
+    dialects: str = "all"
+    # Whose `/invocations` it is; unset: MLflow's, if `dialects` has it.
+    invocations: Literal["", "mlflow", "sagemaker"] = ""
+    # Vertex AI sets these.
+    aip_health_route: Route = ""
+    aip_predict_route: Route = ""
 
     @classmethod
     def from_environment(cls, environment: Mapping[str, str] = os.environ) -> Self:
