@@ -100,17 +100,15 @@ class Native:
 
     def decode(self, body: bytes) -> Batch | None:
         """The rows of a legal request in the native form; None for any other body."""
-        batch = self._schema.decode(body)
-        if batch is not None:
+        if (batch := self._schema.decode(body)) is not None:
             g.rows = len(batch)
             check_rows(len(batch), self._max_rows)
         return batch
 
-    def table(self, body: bytes, kind: str) -> Mapping[str, Any]:
-        """The columns of a body of a media type in `kinds`."""
+    def table(self, body: bytes, kind: str) -> Any:
+        """The columns of a body of a media type in `kinds`, by feature name."""
         bounds = self._max_rows, request.max_content_length or 0
-        columns: Mapping[str, Any] = self.kinds[kind].read(body, self._schema.features, *bounds)
-        return columns
+        return self.kinds[kind].read(body, self._schema.features, *bounds)
 
     def respond(self, body: bytes) -> Response:
         """The native answer to a body."""
@@ -118,7 +116,7 @@ class Native:
             batch = self.batch(self.table(body, request.mimetype))
         else:
             decoded = self.decode(body)
-            batch = self.batch(instances(body)) if decoded is None else decoded
+            batch = decoded if decoded is not None else self.batch(instances(body))
         # A table is answered by a table, unless the client asks for another form.
         forms = [*dict.fromkeys((request.mimetype, "application/json", *self.kinds))]
         offers = [form for form in forms if form in self.kinds or form == "application/json"]
