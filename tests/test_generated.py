@@ -63,6 +63,7 @@ ROOMS = {
         "serving/app.py",
     ),
     "docs": (["serving/docs.py", "tests/test_docs.py"], "serving/app.py"),
+    "predictions": (["serving/predictions.py", "tests/test_predictions.py"], "serving/app.py"),
     "metrics": (["serving/metrics.py", "tests/test_metrics.py"], "serving/app.py"),
     "tabular": (["serving/tabular.py", "tests/test_tables.py"], "serving/app.py"),
     "cuda": (

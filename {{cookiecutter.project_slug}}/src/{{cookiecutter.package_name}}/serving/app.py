@@ -20,7 +20,7 @@ from .settings import Settings, SettingsError
 
 log = logging.getLogger(__name__)
 # To take a room away, delete its file and its name here.
-ROOMS = ("tabular", "metrics", "dialects", "openapi", "docs", "express")
+ROOMS = ("tabular", "metrics", "dialects", "openapi", "docs", "predictions", "express")
 
 
 def create_app(
@@ -31,7 +31,8 @@ def create_app(
     app.config["MAX_CONTENT_LENGTH"] = settings.max_body_mb * 1024**2
     app.extensions["settings"] = settings
     app.extensions["paths"] = []  # functions that give parts of the OpenAPI document
-    app.extensions["readiness"] = readiness = Readiness(model, volume)
+    app.extensions["volumes"] = volumes = [volume] if volume else []
+    app.extensions["readiness"] = readiness = Readiness(model, volumes)
     app.extensions["access_log"] = access_log = AccessLog(volume)
     slots = Slots(settings.max_concurrent, settings.max_wait_seconds)
     app.extensions["native"] = native = Native(model, slots, settings.max_rows)
@@ -47,10 +48,11 @@ def create_app(
 
 def from_environment() -> Flask:
     """What gunicorn calls: settings and model from the environment, or one line and an exit."""
-    logs.configure("INFO", "")
+    logs.configure("INFO")
     try:
         settings = Settings.from_environment()
-        volume = logs.configure(settings.log_level, settings.log_dir)
+        bounds = settings.log_max_mb * 1024**2, settings.log_keep
+        volume = logs.configure(settings.log_level, settings.log_dir, *bounds)
         model = predictor.load(Path(settings.model_dir), settings.engine)
         app = create_app(settings, model, volume)
     except (SettingsError, ModelError) as error:

@@ -2,6 +2,7 @@
 
 import logging
 import sys
+from collections.abc import Sequence
 
 from flask import Blueprint, Response
 from msgspec import json
@@ -19,9 +20,9 @@ LIVE = b'{"live":true}'
 class Readiness:
     """Whether this worker takes requests: after its golden rows passed, until it drains."""
 
-    def __init__(self, predictor: Predictor, volume: VolumeHandler | None = None) -> None:
+    def __init__(self, predictor: Predictor, volumes: Sequence[VolumeHandler] = ()) -> None:
         self._predictor = predictor
-        self._volume = volume
+        self._volumes = volumes
         self._proven = False
         self._draining = False
 
@@ -47,7 +48,7 @@ class Readiness:
     def report(self) -> dict[str, object]:
         """The body of `/health/ready`. A log volume at fault is named, and stops nothing."""
         state = "draining" if self._draining else "ready" if self._proven else "starting"
-        fault = self._volume.fault if self._volume else None
+        fault = next((volume.fault for volume in self._volumes if volume.fault), None)
         facts = {"engine": self._predictor.engine.name, "device": "cpu", "log_fault": fault}
         return {"ready": state == "ready", "state": state, **facts}
 

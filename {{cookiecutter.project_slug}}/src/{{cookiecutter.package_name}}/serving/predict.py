@@ -8,12 +8,14 @@ from flask import Blueprint, Response, g, request
 from msgspec import DecodeError, json, to_builtins
 
 from ..model.batch import Batch
+from ..model.prediction import Prediction
 from ..model.predictor import Predictor
 from ..model.schema import Fault, InputError
 from .errors import LISTED, Faults, RequestError
 from .limits import Slots, check_rows, read_body, waited
 
 Content = Sequence[Any] | Mapping[str, Any]
+Watcher = Callable[[Batch, Prediction, str], None]
 Place = Callable[[Fault], list[str | int]]
 FORM = 'the body must be a JSON object {"instances": [{feature: value, ...}, ...]}'
 
@@ -54,6 +56,7 @@ class Native:
     def __init__(self, predictor: Predictor, slots: Slots, max_rows: int) -> None:
         self.predictor = predictor
         self.kinds: dict[str, Any] = {}  # media type -> how to read and write it, beside JSON
+        self.watchers: list[Watcher] = []  # called with all that was answered
         self._schema = predictor.schema
         self.slots = slots
         self._max_rows = max_rows
@@ -72,10 +75,17 @@ class Native:
         finally:
             self.slots.give()
 
+    def predict(self, batch: Batch, request_id: str = "") -> Prediction:
+        """The prediction for checked rows, of the current request unless its id is given."""
+        prediction = self.predictor.predict(batch)
+        for watch in self.watchers:
+            watch(batch, prediction, request_id or g.request_id)
+        return prediction
+
     def answer(self, batch: Batch, request_id: str) -> bytes:
         """The JSON answer to checked rows."""
         # msgspec writes NaN and infinities as null: JSON has no word for them.
-        rows = json.encode(self.predictor.predict(batch).structs(batch))
+        rows = json.encode(self.predict(batch, request_id).structs(batch))
         return b'{"predictions":' + rows[:-1] + self._model + request_id.encode() + b'"}'
 
     def serve(self, respond: Callable[[bytes], Response]) -> Response:
@@ -122,7 +132,7 @@ class Native:
         offers = [form for form in forms if form in self.kinds or form == "application/json"]
         form = request.accept_mimetypes.best_match(offers, offers[0])
         if kind := self.kinds.get(form or ""):
-            return Response(kind.write(self.predictor.predict(batch), batch), mimetype=form)
+            return Response(kind.write(self.predict(batch), batch), mimetype=form)
         return Response(self.answer(batch, g.request_id), mimetype="application/json")
 
 

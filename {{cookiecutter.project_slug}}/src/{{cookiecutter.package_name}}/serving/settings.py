@@ -21,6 +21,14 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     # auto: the compiled engine if it is proven equal; compiled: that or no start; sklearn: never.
     engine: Literal["auto", "compiled", "sklearn"] = "auto"
     log_dir: str = ""  # empty: stdout alone
+    # A log file is renamed before it grows over this (0: never), and so many old ones are kept.
+    log_max_mb: Annotated[int, msgspec.Meta(ge=0)] = 50
+    log_keep: Positive = 5
+    # The share of requests whose rows and answers are logged; features to leave out, or to hash.
+    log_predictions: Annotated[float, msgspec.Meta(ge=0, le=1)] = 1.0
+    log_omit: str = ""
+    log_hash: str = ""
+    log_hash_key: str = ""
     log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = "INFO"
     max_body_mb: Positive = 16
     max_rows: Positive = 50_000

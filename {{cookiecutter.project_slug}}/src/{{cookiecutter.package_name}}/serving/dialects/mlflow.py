@@ -51,7 +51,7 @@ def routes(service: Service) -> Blueprint:
             batch = native.batch(native.table(body, kind), place, 400)
         else:
             raise RequestError(415, f"Content-Type {kind} is not known here; {KNOWN}")
-        prediction = native.predictor.predict(batch)
+        prediction = native.predict(batch)
         if method == "predict":
             return Response(forms.answer_of(prediction.labels), mimetype="application/json")
         if prediction.probabilities is None:

@@ -55,7 +55,7 @@ def routes(service: Service) -> Blueprint:
         else:
             known = ", ".join(["application/json", "text/csv", *native.kinds])
             raise RequestError(415, f"Content-Type {kind} is not known here; send {known}")
-        prediction = native.predictor.predict(batch)
+        prediction = native.predict(batch)
         if bare and form == "application/json":
             return Response(json.encode(prediction.labels), mimetype=form)
         return Response(WRITERS[form](prediction, batch), mimetype=form)

@@ -34,7 +34,7 @@ def routes(service: Service) -> Blueprint:
                 if not isinstance(rows, list):
                     raise RequestError(400, FORM)
                 batch = native.batch(forms.rows_of(rows, service.names), status=400)
-        prediction = native.predictor.predict(batch)
+        prediction = native.predict(batch)
         values: Any = prediction.labels
         if wants == "predict_proba":
             if prediction.probabilities is None:

@@ -38,7 +38,7 @@ def routes(service: Service) -> Blueprint:
         content, tail = parts(service, body)
         wanted = outputs_of(content, known)
         batch = batch_of(service, content, tail)
-        prediction = native.predictor.predict(batch)
+        prediction = native.predict(batch)
         given = content.get("id")
         header: Object = {"model_name": about.name, "model_version": about.version}
         header |= {"id": given if isinstance(given, str) else g.request_id}

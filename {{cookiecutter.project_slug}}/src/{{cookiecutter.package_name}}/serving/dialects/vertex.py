@@ -34,7 +34,7 @@ def routes(service: Service) -> Blueprint:
             if content.get("parameters"):
                 raise RequestError(400, f"{FORM}: this model takes no parameters")
             batch = native.batch(forms.rows_of(content["instances"], service.names), status=400)
-        answers = native.predictor.predict(batch).structs(batch)
+        answers = native.predict(batch).structs(batch)
         return Response(forms.answer_of(answers), mimetype="application/json")
 
     def predict() -> Response:

@@ -1,0 +1,106 @@
+"""A file of lines that several processes, or containers, append to, and that rotates by size."""
+
+import errno
+import fcntl
+import os
+import time
+from contextlib import suppress
+from itertools import pairwise
+from pathlib import Path
+
+LOCK_SECONDS = 0.5  # for a lock that a stopped process holds; others hold it for microseconds
+LAST_LINES = 2**20  # bytes in which a torn line's beginning is looked for
+
+
+class SharedFile:
+    """Appends whole lines; not for several threads at once.
+
+    Whoever appends or rotates holds a flock(2) of the very file that bears the name, and looks
+    for its name once it has the lock. So nobody writes to a file that was renamed meanwhile, and a
+    process that is killed gives its lock back. A line that such a process left unfinished is cut
+    off by the next one.
+    """
+
+    def __init__(self, path: Path, most_bytes: int = 0, keep: int = 1) -> None:
+        """`path` is renamed to `path.1`, and so on to `keep`, before it grows over `most_bytes`.
+
+        Without `most_bytes` it grows, and may be renamed from outside.
+        """
+        self.path = path
+        self._most = most_bytes
+        self._keep = keep
+        self._opened: tuple[int, tuple[int, int], int] | None = None  # descriptor, inode, process
+
+    def append(self, lines: bytes) -> None:
+        """Append lines in one piece; raises OSError, and then none of them is in the file."""
+        descriptor, size = self._current(len(lines))
+        try:
+            end = mend(descriptor, size)
+            if os.write(descriptor, lines) < len(lines):
+                os.ftruncate(descriptor, end)
+                raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        finally:
+            fcntl.flock(descriptor, fcntl.LOCK_UN)
+
+    def _current(self, length: int) -> tuple[int, int]:
+        """The descriptor, locked, of a file that has the name and room, and its size."""
+        while True:
+            descriptor, inode = self._open()
+            lock(descriptor)
+            state = None
+            with suppress(FileNotFoundError):
+                state = os.stat(self.path)
+            if state is None or (state.st_dev, state.st_ino) != inode:
+                self.close()
+            elif not self._most or not state.st_size or state.st_size + length <= self._most:
+                return descriptor, state.st_size
+            else:
+                self._rotate()
+                self.close()
+
+    def _open(self) -> tuple[int, tuple[int, int]]:
+        # A fork shares the open file and with it the lock, which then keeps nobody apart.
+        if self._opened and self._opened[2] != os.getpid():
+            self.close()
+        if self._opened is None:
+            flags = os.O_RDWR | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC
+            descriptor = os.open(self.path, flags, 0o644)
+            state = os.fstat(descriptor)
+            self._opened = descriptor, (state.st_dev, state.st_ino), os.getpid()
+        return self._opened[:2]
+
+    def _rotate(self) -> None:
+        """Rename each file to the next number, the current one last; the oldest is replaced."""
+        names = [self.path]
+        while len(names) <= self._keep and names[-1].exists():
+            names.append(Path(f"{self.path}.{len(names)}"))
+        for newer, older in reversed([*pairwise(names)]):
+            os.replace(newer, older)
+
+    def close(self) -> None:
+        """Close the file; the next append opens it again."""
+        if self._opened:
+            os.close(self._opened[0])
+            self._opened = None
+
+
+def lock(descriptor: int) -> None:
+    """Take the exclusive lock; raises TimeoutError if it is not given in time."""
+    end = time.monotonic() + LOCK_SECONDS
+    while True:
+        try:
+            return fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            if time.monotonic() >= end:
+                raise TimeoutError(errno.ETIMEDOUT, "another process holds its lock") from None
+        time.sleep(0.0002)
+
+
+def mend(descriptor: int, size: int) -> int:
+    """Cut off a last line that has no end; the size that is left."""
+    if not size or os.pread(descriptor, 1, size - 1) == b"\n":
+        return size
+    start = max(0, size - LAST_LINES)
+    end = start + os.pread(descriptor, size - start, start).rfind(b"\n") + 1
+    os.ftruncate(descriptor, end)
+    return end
