@@ -64,7 +64,10 @@ ROOMS = {
     ),
     "docs": (["serving/docs.py", "tests/test_docs.py"], "serving/app.py"),
     "predictions": (["serving/predictions.py", "tests/test_predictions.py"], "serving/app.py"),
-    "metrics": (["serving/metrics.py", "tests/test_metrics.py"], "serving/app.py"),
+    "metrics": (
+        ["serving/metrics.py", "operations/totals.py", "tests/test_metrics.py"],
+        "serving/app.py",
+    ),
     "tabular": (["serving/tabular.py", "tests/test_tables.py"], "serving/app.py"),
     "cuda": (
         [
@@ -177,7 +180,7 @@ def test_a_room_can_be_removed(room, tmp_path, installed):
     package = project.path / "src/penguin_service"
     files, registry = ROOMS[room]
     for name in files:
-        inside = name.partition("/")[0] in ("cli", "model", "serving", "training")
+        inside = name.partition("/")[0] in ("cli", "model", "operations", "serving", "training")
         path = (package if inside else project.path) / name
         shutil.rmtree(path) if path.is_dir() else path.unlink()
     if registry:

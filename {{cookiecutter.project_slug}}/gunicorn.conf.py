@@ -4,8 +4,11 @@ https://gunicorn.org/reference/settings/ explains each.
 """
 
 import gc
+import itertools
 import os
+import shutil
 import signal
+import tempfile
 
 from gunicorn.glogging import Logger
 
@@ -63,9 +66,24 @@ class logger_class(Logger):  # noqa: N801 (the setting's name)
         pass
 
 
+# Where workers put their counts for /metrics: memory, and gone with the service.
+os.environ["METRICS_DIR"] = tempfile.mkdtemp(prefix="metrics-", dir=worker_tmp_dir)
+
+
 def pre_fork(server, worker):
-    """Leave what was loaded out of garbage collection, whose marks would copy shared pages."""
+    """Leave what was loaded out of garbage collection, whose marks would copy shared pages.
+
+    And give the worker the lowest free number: with it, its forerunner's counts.
+    """
     gc.freeze()
+    taken = {other.slot for other in server.WORKERS.values()}
+    worker.slot = next(i for i in itertools.count() if i not in taken)
+    os.environ["WORKER_SLOT"] = str(worker.slot)
+
+
+def on_exit(server):
+    """Remove the counts."""
+    shutil.rmtree(os.environ["METRICS_DIR"], ignore_errors=True)
 
 
 def post_worker_init(worker):

@@ -24,6 +24,7 @@ class VolumeHandler(logging.Handler):
         super().__init__()
         self.path = path
         self.failures = 0
+        self.counted = 0  # of them, by /metrics
         self.fault: str | None = None
         self._file = SharedFile(path, most_bytes, keep)
         self._complained = -COMPLAIN_EVERY

@@ -6,6 +6,7 @@ import re
 import secrets
 import sys
 import time
+from collections.abc import Callable
 from datetime import UTC, datetime
 
 from flask import Flask, Response, g, request
@@ -32,12 +33,26 @@ class AccessLog:
 
     def __init__(self, volume: VolumeHandler | None) -> None:
         self._volume = volume
+        self.watchers: list[Callable[..., None]] = []  # called with each answered request
         self._encode = json.Encoder().encode
 
     def record(
-        self, request_id: str, method: str, path: str, status: int, began: float, rows: int | None
+        self,
+        request_id: str,
+        method: str,
+        path: str,
+        status: int,
+        began: float,
+        rows: int | None,
+        route: tuple[str, str] = ("none", ""),
     ) -> None:
-        """Write the end of a request that began at a `perf_counter`; probes at DEBUG alone."""
+        """Write the end of a request that began at a `perf_counter`; probes at DEBUG alone.
+
+        `route` is the rule that matched the path, and its blueprint.
+        """
+        seconds = time.perf_counter() - began
+        for watch in self.watchers:
+            watch(method, *route, status, seconds, rows)
         level = logging.DEBUG if path.startswith("/health/") else logging.INFO
         if not log.isEnabledFor(level):
             return
@@ -49,7 +64,7 @@ class AccessLog:
             "method": method,
             "path": path,
             "status": status,
-            "ms": round((time.perf_counter() - began) * 1000, 3),
+            "ms": round(seconds * 1000, 3),
             "rows": rows,
             "time": datetime.now(UTC),
         }
@@ -69,7 +84,8 @@ class AccessLog:
             response.headers[HEADER] = g.request_id
             rows = g.get("rows")
             status = response.status_code
-            self.record(g.request_id, request.method, request.path, status, g.began, rows)
+            route = request.url_rule.rule if request.url_rule else "none", request.blueprint or ""
+            self.record(g.request_id, request.method, request.path, status, g.began, rows, route)
             return response
 
         app.before_request(begin)

@@ -68,7 +68,7 @@ class Express:
             (HEADER, own_id),
         ]
         start_response("200 OK", headers)
-        self._record(own_id, "POST", "/predict", 200, began, rows)
+        self._record(own_id, "POST", "/predict", 200, began, rows, ("/predict", "predict"))
         return (answer,)
 
 

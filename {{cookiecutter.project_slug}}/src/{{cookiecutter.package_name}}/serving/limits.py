@@ -76,6 +76,7 @@ class Slots:
     def __init__(self, count: int, wait_seconds: float) -> None:
         # A queue of tokens: a tenth of the time that a semaphore takes, which is Python.
         self._free: SimpleQueue[None] = SimpleQueue()
+        self._count = count
         for _ in range(count):
             self._free.put(None)
         self.wait = wait_seconds
@@ -98,6 +99,10 @@ class Slots:
             return True
         except Empty:
             return False
+
+    def taken(self) -> int:
+        """How many are held."""
+        return self._count - self._free.qsize()
 
     def give(self) -> None:
         """Give a slot back."""
