@@ -193,7 +193,8 @@ def test_a_room_can_be_removed(room, tmp_path, installed):
     # The installed project's environment, with this one's sources before its own.
     python, source = installed.path / ".venv/bin/python", f"{project.path}/src"
     # What no removed file can change need not run once more; test_together starts the service.
-    same = ("any_pipeline", "compiled", "cli", "service", "training") if room != "compiled" else ()
+    same = ("any_pipeline", "compiled", "cli", "files", "service", "training")
+    same = same if room != "compiled" else ()
     fewer = [f"--ignore=tests/test_{name}.py" for name in same]
     fewer += ["-m", "not docker and not clients"]
     pytest_ = [python, "-m", "pytest", "-p", "no:cacheprovider", *fewer]
