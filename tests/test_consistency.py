@@ -158,7 +158,8 @@ def test_the_code_is_small():
     for path in TEMPLATE.rglob("*.py"):
         if "tests" not in path.parts:
             text = path.read_text(encoding="utf-8")
-            assert len(text.splitlines()) <= 250, path
+            most = 200 if path.parent.name == "dialects" else 250
+            assert len(text.splitlines()) <= most, path
             if path.parent in (package / "model", package / "serving") and path.stem not in rooms:
                 core += lines_of_code(text) * (path.stem != "cells")  # of `score` and of dialects
                 assert "import cells" not in text, path

@@ -197,6 +197,14 @@ def test_a_request_id_is_kept_or_made(client, given, kept):
     assert answer.get_json()["request_id"] == answer.headers["X-Request-ID"] != ""
 
 
+def test_probes_are_logged_at_debug_alone(client, capfd, caplog):
+    caplog.set_level("INFO")
+    for path in ("/health/live", "/health/ready", "/v2/health/ready", "/ping", "/model"):
+        client.get(path)
+    lines = [json.loads(line) for line in capfd.readouterr().out.splitlines()]
+    assert [line["path"] for line in lines if line["message"] == "request"] == ["/model"]
+
+
 def test_the_model_route_is_the_manifest_and_says_which_engine_serves(app, client):
     body = client.get("/model").get_json()
     engine = body.pop("engine")

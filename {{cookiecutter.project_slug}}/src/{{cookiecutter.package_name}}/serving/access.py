@@ -16,6 +16,7 @@ from ..operations.logs import VolumeHandler
 
 log = logging.getLogger(__name__)
 HEADER = "X-Request-ID"
+PROBES = ("/live", "/ready", "/ping", "/health")  # of every protocol
 # A client's id goes into logs and headers as it is, so only these are taken.
 LEGAL_ID = re.compile(r"[A-Za-z0-9._:-]{1,128}")
 
@@ -53,7 +54,7 @@ class AccessLog:
         seconds = time.perf_counter() - began
         for watch in self.watchers:
             watch(method, *route, status, seconds, rows)
-        level = logging.DEBUG if path.startswith("/health/") else logging.INFO
+        level = logging.DEBUG if path.endswith(PROBES) else logging.INFO
         if not log.isEnabledFor(level):
             return
         facts = {
