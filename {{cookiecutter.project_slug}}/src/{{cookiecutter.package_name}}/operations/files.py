@@ -4,11 +4,11 @@ import errno
 import fcntl
 import os
 import time
-from contextlib import suppress
 from itertools import pairwise
 from pathlib import Path
 
 LOCK_SECONDS = 0.5  # for a lock that a stopped process holds; others hold it for microseconds
+IMPATIENT_SECONDS = 5.0  # after one of those, in which no line waits
 LAST_LINES = 2**20  # bytes in which a torn line's beginning is looked for
 
 
@@ -27,9 +27,12 @@ class SharedFile:
         Without `most_bytes` it grows, and may be renamed from outside.
         """
         self.path = path
+        self._name = str(path)  # which os.stat takes in a third of a Path's time
         self._most = most_bytes
         self._keep = keep
+        self.fault: str | None = None  # why it could not be renamed, and grows instead
         self._opened: tuple[int, tuple[int, int], int] | None = None  # descriptor, inode, process
+        self._impatient_until = 0.0
 
     def append(self, lines: bytes) -> None:
         """Append lines in one piece; raises OSError, and then none of them is in the file."""
@@ -46,17 +49,37 @@ class SharedFile:
         """The descriptor, locked, of a file that has the name and room, and its size."""
         while True:
             descriptor, inode = self._open()
-            lock(descriptor)
-            state = None
-            with suppress(FileNotFoundError):
-                state = os.stat(self.path)
-            if state is None or (state.st_dev, state.st_ino) != inode:
+            self._lock(descriptor)
+            try:
+                state = os.stat(self._name)
+            except FileNotFoundError:
                 self.close()
-            elif not self._most or not state.st_size or state.st_size + length <= self._most:
+                continue
+            except OSError:
+                self.close()  # and with it the lock
+                raise
+            if (state.st_dev, state.st_ino) != inode:
+                self.close()
+                continue
+            if not self._most or not state.st_size or state.st_size + length <= self._most:
                 return descriptor, state.st_size
-            else:
+            try:
                 self._rotate()
-                self.close()
+            except OSError as error:  # rather too long a file than no lines
+                self.fault = f"cannot be rotated: {error.strerror}"
+                return descriptor, state.st_size
+            self.fault = None
+            self.close()
+
+    def _lock(self, descriptor: int) -> None:
+        # Whoever holds it too long may do so for hours: not every line waits for that.
+        patient = time.monotonic() >= self._impatient_until
+        try:
+            lock(descriptor, LOCK_SECONDS if patient else 0)
+        except TimeoutError:
+            if patient:
+                self._impatient_until = time.monotonic() + IMPATIENT_SECONDS
+            raise
 
     def _open(self) -> tuple[int, tuple[int, int]]:
         # A fork shares the open file and with it the lock, which then keeps nobody apart.
@@ -64,7 +87,7 @@ class SharedFile:
             self.close()
         if self._opened is None:
             flags = os.O_RDWR | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC
-            descriptor = os.open(self.path, flags, 0o644)
+            descriptor = os.open(self._name, flags, 0o644)
             state = os.fstat(descriptor)
             self._opened = descriptor, (state.st_dev, state.st_ino), os.getpid()
         return self._opened[:2]
@@ -84,9 +107,9 @@ class SharedFile:
             self._opened = None
 
 
-def lock(descriptor: int) -> None:
+def lock(descriptor: int, seconds: float) -> None:
     """Take the exclusive lock; raises TimeoutError if it is not given in time."""
-    end = time.monotonic() + LOCK_SECONDS
+    end = time.monotonic() + seconds
     while True:
         try:
             return fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)

@@ -38,7 +38,7 @@ class VolumeHandler(logging.Handler):
         self.acquire()  # threads share the file
         try:
             self._file.append(lines)
-            self.fault = None
+            self.fault = self._file.fault
         except OSError as error:
             self._complain(error)
         finally:

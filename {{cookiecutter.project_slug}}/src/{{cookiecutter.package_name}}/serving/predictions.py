@@ -7,11 +7,12 @@ import hashlib
 import random
 from collections.abc import Callable
 from datetime import UTC, datetime
+from itertools import repeat
 from pathlib import Path
 from typing import Any
 
+import msgspec
 from flask import Flask
-from msgspec import json
 
 from ..model.batch import Batch
 from ..model.manifest import Feature, Manifest
@@ -38,29 +39,36 @@ class PredictionLog:
         names = [feature.name for feature in about.features]
         omitted = named("LOG_OMIT", settings.log_omit, names)
         self._hashed = named("LOG_HASH", settings.log_hash, names)
-        self._kept = [feature for feature in about.features if feature.name not in omitted]
+        self._kept = [feature.name not in omitted for feature in about.features]
         self._key = (settings.log_hash_key or about.artifact.sha256).encode()[:64]
         self._share = settings.log_predictions
-        self._model = {"model": about.name, "version": about.version}
+        self._model = about.name, about.version
         self._volume = volume
-        self._encode = json.Encoder().encode
+        self._encode = msgspec.json.Encoder().encode_lines
+        # Structs, as for answers: a third of the time that dicts take.
+        kept = {f"f{i}": name for i, name in enumerate(names) if self._kept[i]}
+        self._input = msgspec.defstruct("Input", [*kept], rename=kept, gc=False)
+        fields = ["time", "request_id", "model", "version", "row", "input", "output"]
+        self._line = msgspec.defstruct("Line", fields, gc=False)
 
     def __call__(self, batch: Batch, prediction: Prediction, request_id: str) -> None:
         """Log an answered request, all its rows or none."""
         if not len(batch) or (self._share < 1 and random.random() >= self._share):
             return
-        about = {"time": datetime.now(UTC), "request_id": request_id, **self._model}
-        columns = batch.columns
-        given = {f.name: self._values(f, columns[f.name].tolist()) for f in self._kept}
-        rows = (dict(zip(given, row, strict=True)) for row in zip(*given.values(), strict=True))
+        numbers, texts = iter(batch.numbers.T.tolist()), iter(batch.texts)
+        columns: list[list[Any]] = []
+        for feature, kept in zip(batch.features, self._kept, strict=True):
+            values = next(texts) if feature.type == "category" else next(numbers)
+            if kept:
+                columns.append(self._values(feature, values))
+        given = zip(*columns, strict=True) if columns else repeat((), len(batch))
+        about = datetime.now(UTC), request_id, *self._model
         answers = prediction.structs(batch)
-        if not given:
-            rows = ({} for _ in answers)
         lines = [
-            self._encode({**about, "row": i, "input": row, "output": answer})
-            for i, (row, answer) in enumerate(zip(rows, answers, strict=True))
+            self._line(*about, i, self._input(*row), answer)
+            for i, (row, answer) in enumerate(zip(given, answers, strict=True))
         ]
-        self._volume.append(b"\n".join(lines) + b"\n")
+        self._volume.append(self._encode(lines))
 
     def _values(self, feature: Feature, values: list[Any]) -> list[Any]:
         """A column as clients send it, or hashed; a missing value stays null."""
@@ -69,7 +77,8 @@ class PredictionLog:
             cast = self._hash
         if cast is None:
             return values  # JSON has null for NaN
-        return [None if value != value else cast(value) for value in values]
+        missing = (None if value is None or value != value else cast(value) for value in values)
+        return [*missing]
 
     def _hash(self, value: Any) -> str:
         """The same for the same value and key, so that it can be counted and joined."""
