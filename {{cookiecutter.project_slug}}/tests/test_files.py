@@ -12,7 +12,7 @@ from project import ROOT, load
 
 files = load("operations.files")
 HEAD = """
-import os, resource, signal, sys
+import os, resource, signal, sys, time
 from pathlib import Path
 sys.path.insert(0, sys.argv[1])
 from project import load
@@ -79,7 +79,8 @@ ours, theirs = os.pipe()
 if not (child := os.fork()):
     file._current(1)  # with the lock
     os.write(theirs, b"x")
-    signal.pause()
+    time.sleep(5)
+    os._exit(1)
 os.read(ours, 1)
 try:
     file.append(b"two\\n")
