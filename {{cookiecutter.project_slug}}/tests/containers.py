@@ -20,8 +20,16 @@ GOOD = {"island": "Biscoe"}
 OUTSIDER = 12_345  # a user id that is neither root nor the image's own
 
 
+# What the engine says when it could not start a command, before the container had a part in it.
+ENGINE_FAULT = "OCI runtime exec failed"
+
+
 def run(*command, cwd=ROOT, check=True, **options):
-    done = subprocess.run(command, cwd=cwd, capture_output=True, text=True, **options)
+    for pause in (0.5, 2, 0):
+        done = subprocess.run(command, cwd=cwd, capture_output=True, text=True, **options)
+        if ENGINE_FAULT not in done.stdout + done.stderr:
+            break
+        time.sleep(pause)
     if check:
         assert done.returncode == 0, f"{command}\n{done.stdout}\n{done.stderr}"
     return done

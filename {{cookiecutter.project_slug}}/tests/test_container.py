@@ -94,10 +94,9 @@ def test_compose_without_init_or_without_logs_says_what_to_do(image, tmp_path):
 def test_nothing_in_the_container_can_be_written_or_gained(image, tmp_path):
     folder = copy_of_the_project(tmp_path / "project")
     with composed(folder) as (_, compose):
-        for path in ("/x", "/app/x", "/app/models/x", "/venv/x", "/package/x", "/etc/x"):
-            done = compose("exec", "api", "touch", path, check=False)
-            assert done.returncode != 0, path
-            assert "Read-only file system" in done.stderr
+        paths = ("/x", "/app/x", "/app/models/x", "/venv/x", "/package/x", "/etc/x")
+        done = compose("exec", "api", "touch", *paths, check=False)
+        assert done.stderr.count("Read-only file system") == len(paths), done
         status = compose("exec", "api", "cat", "/proc/1/status").stdout
         assert re.search(r"^CapBnd:\s+0+$", status, re.MULTILINE)
         assert re.search(r"^NoNewPrivs:\s+1$", status, re.MULTILINE)
