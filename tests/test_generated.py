@@ -69,6 +69,7 @@ ROOMS = {
         "serving/app.py",
     ),
     "tabular": (["serving/tabular.py", "tests/test_tables.py"], "serving/app.py"),
+    "tracing": (["serving/tracing", "tests/test_tracing.py"], "serving/app.py"),
     "cuda": (
         [
             "Dockerfile.cuda",
