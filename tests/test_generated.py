@@ -65,9 +65,15 @@ ROOMS = {
     "docs": (["serving/docs.py", "tests/test_docs.py"], "serving/app.py"),
     "predictions": (["serving/predictions.py", "tests/test_predictions.py"], "serving/app.py"),
     "metrics": (
-        ["serving/metrics.py", "operations/totals.py", "tests/test_metrics.py"],
+        [
+            "serving/metrics.py",
+            "operations/totals.py",
+            "tests/test_metrics.py",
+            "tests/test_monitoring.py",
+        ],
         "serving/app.py",
     ),
+    "monitoring": (["monitoring", "compose.monitoring.yaml", "tests/test_monitoring.py"], None),
     "tabular": (["serving/tabular.py", "tests/test_tables.py"], "serving/app.py"),
     "tracing": (["serving/tracing", "tests/test_tracing.py"], "serving/app.py"),
     "cuda": (
