@@ -138,7 +138,8 @@ def test_every_command_of_the_readme_exists(default):
     for target in re.findall(r"make ([a-z-]+)", default.text("README.md")):
         assert re.search(rf"^{target}: .*## ", default.text("Makefile"), re.MULTILINE), target
     wanted = (
-        "help init install train serve check score doctor test lint image up down logs lock clean"
+        "help init install train serve check score doctor test lint image up monitor down logs "
+        "lock clean"
     )
     declared = (
         re.search(r"^\.PHONY: (.*)$", default.text("Makefile"), re.MULTILINE).group(1).split()
