@@ -168,7 +168,10 @@ def test_1000_workers_leave_one_file_a_slot_and_lose_nothing(tmp_path, monkeypat
         worker.save()
         worker._folder = None  # it is gone: its thread saves no more
     assert sorted(file.name for file in tmp_path.iterdir()) == ["0.json", "1.json"]
-    assert totals(tmp_path).merged() == {("n",): 1000, ("m", "label"): 500}
+    counted = {("n",): 1000, ("m", "label"): 500}
+    assert totals(tmp_path).merged() == counted
+    # Nor does one whose first request is a scrape.
+    assert totals(tmp_path, lambda: {("now",): 1}).merged() == counted | {("now",): 1}
     assert sum(file.stat().st_size for file in tmp_path.iterdir()) < 200
     (tmp_path / "0.json").write_text("torn")
     assert totals(tmp_path).merged()["n",] == 500
@@ -190,6 +193,15 @@ def test_what_a_killed_worker_had_in_flight_ends_with_it(tmp_path, monkeypatch):
     os.waitpid(process, 0)
     assert sorted(file.name for file in tmp_path.iterdir()) == ["0.json", "1.json"]
     assert worker.merged() == {("n",): 1, ("now",): 3}
+
+
+def test_a_worker_that_hangs_in_its_first_request_is_seen(tmp_path, monkeypatch):
+    totals = load("operations.totals").Totals
+    monkeypatch.setenv("WORKER_SLOT", "1")
+    totals(tmp_path, lambda: {("now",): 1}).start()
+    monkeypatch.setenv("WORKER_SLOT", "0")
+    other = totals(tmp_path)
+    wait_for(other.merged, {("now",): 1})
 
 
 def test_workers_add_up_and_a_killed_one_takes_nothing_along(start):
