@@ -10,17 +10,22 @@ import sys
 TAKEN = frozenset(
     """
     ast_serialize blinker certifi charset_normalizer click cloudpickle colorama contourpy cycler
-    dateutil flask flask_swagger_ui flit_core fonttools gunicorn hypothesis idna iniconfig
-    itsdangerous jinja2 joblib kiwisolver librt markdown_it markdown_it_py markupsafe matplotlib
-    mdurl mpl_toolkits msgspec mypy mypy_extensions mypyc narwhals numpy packaging pandas
-    pathspec pillow pip pkg_resources pluggy prometheus_client py pyarrow pygments pylab
-    pyparsing pytest python_dateutil python_json_logger pythonjsonlogger requests rich ruff
-    scikit_learn scipy setuptools sklearn sortedcontainers threadpoolctl typing_extensions
-    tzdata urllib3 uv werkzeug
+    dateutil flask flask_swagger_ui flit_core fonttools google googleapis_common_protos gunicorn
+    hypothesis idna iniconfig itsdangerous jinja2 joblib kiwisolver librt markdown_it
+    markdown_it_py markupsafe matplotlib mdurl mpl_toolkits msgspec mypy mypy_extensions mypyc
+    narwhals numpy opentelemetry opentelemetry_api opentelemetry_exporter_http_transport
+    opentelemetry_exporter_otlp_common opentelemetry_exporter_otlp_proto_common
+    opentelemetry_exporter_otlp_proto_http opentelemetry_proto opentelemetry_sdk
+    opentelemetry_semantic_conventions packaging pandas pathspec pillow pip pkg_resources pluggy
+    prometheus_client protobuf py pyarrow pygments pylab pyparsing pytest python_dateutil
+    python_json_logger pythonjsonlogger requests rich ruff scikit_learn scipy setuptools sklearn
+    sortedcontainers threadpoolctl typing_extensions tzdata urllib3 uv werkzeug
     """.split()
 )
 # Folders of the project, and its command.
-OURS = frozenset({"data", "logs", "model_service", "models", "requirements", "scripts", "tests"})
+OURS = frozenset(
+    {"data", "logs", "model_service", "models", "monitoring", "requirements", "scripts", "tests"}
+)
 PORTS = range(1024, 65536)
 
 

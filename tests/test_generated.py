@@ -65,10 +65,17 @@ ROOMS = {
     "docs": (["serving/docs.py", "tests/test_docs.py"], "serving/app.py"),
     "predictions": (["serving/predictions.py", "tests/test_predictions.py"], "serving/app.py"),
     "metrics": (
-        ["serving/metrics.py", "operations/totals.py", "tests/test_metrics.py"],
+        [
+            "serving/metrics.py",
+            "operations/totals.py",
+            "tests/test_metrics.py",
+            "tests/test_monitoring.py",
+        ],
         "serving/app.py",
     ),
+    "monitoring": (["monitoring", "compose.monitoring.yaml", "tests/test_monitoring.py"], None),
     "tabular": (["serving/tabular.py", "tests/test_tables.py"], "serving/app.py"),
+    "tracing": (["serving/tracing", "tests/test_tracing.py"], "serving/app.py"),
     "cuda": (
         [
             "Dockerfile.cuda",
@@ -131,7 +138,8 @@ def test_every_command_of_the_readme_exists(default):
     for target in re.findall(r"make ([a-z-]+)", default.text("README.md")):
         assert re.search(rf"^{target}: .*## ", default.text("Makefile"), re.MULTILINE), target
     wanted = (
-        "help init install train serve check score doctor test lint image up down logs lock clean"
+        "help init install train serve check score doctor test lint image up monitor down logs "
+        "lock clean"
     )
     declared = (
         re.search(r"^\.PHONY: (.*)$", default.text("Makefile"), re.MULTILINE).group(1).split()

@@ -93,6 +93,8 @@ def post_worker_init(worker):
     worker.max_keepalived = worker_connections // 2
     readiness = worker.wsgi.extensions["readiness"]
     readiness.start()
+    if totals := worker.wsgi.extensions.get("totals"):
+        totals.start()  # so that what hangs in its first request is seen, too
     stop = signal.getsignal(signal.SIGTERM)
 
     def drain(signum, frame):

@@ -156,6 +156,11 @@ class Service:
             time.sleep(0.05)
         pytest.fail(f"not ready: exit code {self.process.poll()}\n{self.output.read_text()}")
 
+    def workers(self) -> set[int]:
+        """The process ids of gunicorn's workers."""
+        children = Path(f"/proc/{self.process.pid}/task/{self.process.pid}/children")
+        return {*map(int, children.read_text().split())}
+
     def stop(self) -> int:
         self.process.send_signal(signal.SIGTERM)
         return self.process.wait(40)

@@ -3,6 +3,7 @@
 import json
 import os
 import signal
+import socket
 import time
 from concurrent.futures import ThreadPoolExecutor
 
@@ -74,13 +75,67 @@ def test_requests_rows_classes_and_flags_are_counted(client):
     assert total(found, f"{name}_bucket", **of_predict, le="+Inf") == 3
     assert 0 < total(found, f"{name}_sum", **of_predict) < 3
     assert total(found, "predictions_in_flight") == 0
+    assert total(found, "http_requests_in_flight") == 0
     assert total(found, "model_info", name="penguins", version="1") == 1
     assert total(found, "build_info") == 1
 
 
-def test_a_held_slot_is_in_flight(client):
+def wait_for(what, wanted, seconds=30):
+    """Ask until the answer is the wanted one."""
+    deadline = time.monotonic() + seconds
+    while (got := what()) != wanted and time.monotonic() < deadline:
+        time.sleep(0.05)
+    assert got == wanted
+
+
+@pytest.mark.parametrize("kind", ["application/json", "text/plain"])  # express lane, Flask
+def test_what_waits_for_a_slot_is_in_flight(client_of, kind):
+    client = client_of(max_concurrent=1, max_wait_seconds=20.0)
+    body = json.dumps({"instances": [ROW]})
+    with ThreadPoolExecutor(1) as pool:
+        with client.application.extensions["native"].slots.hold():
+            assert total(of(client), "predictions_in_flight") == 1
+            other = client.application.test_client()
+            answer = pool.submit(other.post, "/predict", data=body, content_type=kind)
+            where = {"route": "/predict", "dialect": "native"}
+            wait_for(lambda: total(of(client), "http_requests_in_flight", **where), 1)
+        assert answer.result().status_code == 200
+    assert total(of(client), "http_requests_in_flight") == 0
+
+
+def test_refusals_are_counted_by_reason(client_of, capfd, caplog):
+    caplog.set_level("INFO")
+    client = client_of(max_rows=2, max_body_mb=1, max_concurrent=1, max_wait_seconds=0.1)
+    good, wrong = json.dumps({"instances": [ROW]}), json.dumps({"instances": [{"island": 3}]})
+    client.post("/predict", data=good)
+    client.get("/nowhere")
+    client.get("/predict")
+    for body in (wrong, "no json", " " * 2**21, json.dumps({"instances": [ROW] * 3})):
+        client.post("/predict", data=body)
+    client.post("/predict", data=good, headers={"Content-Encoding": "br"})
     with client.application.extensions["native"].slots.hold():
-        assert total(of(client), "predictions_in_flight") == 1
+        client.post("/predict", data=good)
+    found = of(client)
+    reasons = {
+        dict(key[1:])["reason"]: value
+        for key, value in found.items()
+        if key[0] == "http_requests_refused_total"
+    }
+    lines = [json.loads(line) for line in capfd.readouterr().out.splitlines()]
+    assert sorted(reasons) == sorted(line["reason"] for line in lines if "reason" in line)
+    assert {*reasons.values()} == {1}
+    assert {*reasons} == {
+        *("unknown_path", "method", "invalid_rows", "malformed", "body_too_large"),
+        *("too_many_rows", "content_type", "busy"),
+    }
+    assert total(found, "http_requests_total", route="/predict", status="503") == 1
+
+
+def test_a_request_that_queued_too_long_has_a_reason_of_its_own():
+    slots, error = load("serving.limits").Slots(1, 1.0), load("serving.errors").RequestError
+    with pytest.raises(error) as refused, slots.hold(1.1):
+        pass
+    assert (refused.value.status, refused.value.reason) == (503, "waited_too_long")
 
 
 def test_clients_cannot_make_labels(client):
@@ -97,6 +152,7 @@ def test_lines_that_were_not_written_are_counted(client_of, tmp_path):
     client = client_of(log_dir=str(tmp_path / "none"))
     if not client.application.extensions["volumes"]:
         pytest.skip("the prediction log was taken away")
+    assert total(of(client), "log_failures_total") == 0
     for _ in range(3):
         client.post("/predict", json={"instances": [ROW]})
     for _ in range(2):
@@ -112,41 +168,83 @@ def test_1000_workers_leave_one_file_a_slot_and_lose_nothing(tmp_path, monkeypat
         worker.save()
         worker._folder = None  # it is gone: its thread saves no more
     assert sorted(file.name for file in tmp_path.iterdir()) == ["0.json", "1.json"]
-    assert totals(tmp_path).merged() == {("n",): 1000, ("m", "label"): 500}
+    counted = {("n",): 1000, ("m", "label"): 500}
+    assert totals(tmp_path).merged() == counted
+    # Nor does one whose first request is a scrape.
+    assert totals(tmp_path, lambda: {("now",): 1}).merged() == counted | {("now",): 1}
     assert sum(file.stat().st_size for file in tmp_path.iterdir()) < 200
     (tmp_path / "0.json").write_text("torn")
     assert totals(tmp_path).merged()["n",] == 500
+
+
+def test_what_a_killed_worker_had_in_flight_ends_with_it(tmp_path, monkeypatch):
+    totals = load("operations.totals").Totals
+    monkeypatch.setenv("WORKER_SLOT", "0")
+    worker = totals(tmp_path, lambda: {("now",): 3})
+    worker.add({("n",): 1})
+    assert worker.merged() == {("n",): 1, ("now",): 3}
+    process = os.fork()
+    if not process:  # a worker that is killed with its first request in flight
+        try:
+            monkeypatch.setenv("WORKER_SLOT", "1")
+            totals(tmp_path, lambda: {("now",): 2}).merged()
+        finally:
+            os.kill(os.getpid(), signal.SIGKILL)
+    os.waitpid(process, 0)
+    assert sorted(file.name for file in tmp_path.iterdir()) == ["0.json", "1.json"]
+    assert worker.merged() == {("n",): 1, ("now",): 3}
+
+
+def test_a_worker_that_hangs_in_its_first_request_is_seen(tmp_path, monkeypatch):
+    totals = load("operations.totals").Totals
+    monkeypatch.setenv("WORKER_SLOT", "1")
+    totals(tmp_path, lambda: {("now",): 1}).start()
+    monkeypatch.setenv("WORKER_SLOT", "0")
+    other = totals(tmp_path)
+    wait_for(other.merged, {("now",): 1})
 
 
 def test_workers_add_up_and_a_killed_one_takes_nothing_along(start):
     service = start(WEB_CONCURRENCY="2")
     service.ready()
 
-    def predicted():
+    def sums():
         # Each connection may meet another worker.
-        text = requests.get(f"{service.url}/metrics", timeout=10).text
-        return total(scrape(text), "predictions_total")
+        found = scrape(requests.get(f"{service.url}/metrics", timeout=10).text)
+        predict = {"route": "/predict", "method": "POST"}
+        return (
+            total(found, "http_requests_total", **predict, status="200"),
+            total(found, "predictions_total"),
+            total(found, "http_requests_total", **predict, status="422"),
+            total(found, "http_requests_refused_total", reason="invalid_rows"),
+            total(found, "http_requests_in_flight", route="/predict"),
+        )
 
-    with ThreadPoolExecutor(8) as pool:
-        list(pool.map(lambda _: service.post([ROW]), range(200)))
-    time.sleep(1)
-    assert [predicted() for _ in range(10)] == [200] * 10
-    pid = service.process.pid
-    with open(f"/proc/{pid}/task/{pid}/children") as file:
-        workers = [int(child) for child in file.read().split()]
-    os.kill(workers[0], signal.SIGKILL)
-    deadline = time.monotonic() + 30
+    def post(times):
+        rows = [[ROW], [ROW], [{"island": 3}]]
+        with ThreadPoolExecutor(8) as pool:
+            list(pool.map(lambda i: service.post(rows[i % 3]), range(times)))
+
+    post(300)
+    host, port = service.url.removeprefix("http://").split(":")
+    with socket.create_connection((host, int(port))) as hanging:
+        hanging.sendall(b"POST /predict HTTP/1.1\r\nHost: x\r\nContent-Length: 9\r\n\r\n")
+        wait_for(sums, (200, 200, 100, 100, 1))
+        time.sleep(1)
+        assert [sums() for _ in range(10)] == [(200, 200, 100, 100, 1)] * 10
+        before = service.workers()
+        for worker in before:
+            os.kill(worker, signal.SIGKILL)
+    deadline = time.monotonic() + 60
     while time.monotonic() < deadline:
         try:
-            now = predicted()
-        except requests.ConnectionError:
-            continue
-        assert now == 200
-        with open(f"/proc/{pid}/task/{pid}/children") as file:
-            if len({*map(int, file.read().split())} - {*workers}) == 1:
+            assert sums()[:4] == (200, 200, 100, 100)
+            if len(service.workers() - before) == 2:
                 break
+        except requests.ConnectionError:
+            time.sleep(0.05)
     service.ready()
-    with ThreadPoolExecutor(8) as pool:
-        list(pool.map(lambda _: service.post([ROW]), range(100)))
+    assert [sums() for _ in range(10)] == [(200, 200, 100, 100, 0)] * 10
+    post(150)
     time.sleep(1)
-    assert [predicted() for _ in range(10)] == [300] * 10
+    assert [sums() for _ in range(10)] == [(300, 300, 150, 150, 0)] * 10

@@ -8,67 +8,88 @@ over the file of the one that it replaces, and with it its counts, so none goes 
 import atexit
 import os
 import threading
+from collections.abc import Callable
 from pathlib import Path
+from typing import NamedTuple
 
 from msgspec import DecodeError, json
 
 Key = tuple[str, ...]  # a metric's name, and the values of its labels
+Numbers = dict[Key, float]
 EVERY_SECONDS = 0.5  # what a killed worker may lose
+
+
+class Saved(NamedTuple):
+    """A process's file: what it counted with its forerunners, and what is so while it lives."""
+
+    process: int
+    counted: list[tuple[Key, float]]
+    now: list[tuple[Key, float]]
 
 
 class Totals:
     """Numbers by key, of this process; safe for threads, and for a fork before the first number."""
 
-    def __init__(self, folder: Path | None) -> None:
-        """With a folder, the numbers are also in its file for WORKER_SLOT, at most 0.5 s old."""
+    def __init__(self, folder: Path | None, now: Callable[[], Numbers] = dict) -> None:
+        """With a folder, the numbers are also in its file for WORKER_SLOT, at most 0.5 s old.
+
+        `now` gives numbers that rise and fall, and end with the process.
+        """
         self._folder = folder
+        self._now = now
+        self._last_now: Numbers = {}
         self._lock = threading.Lock()
         self._process = 0
         self._changed = False
-        self._numbers: dict[Key, float] = {}
+        self._numbers: Numbers = {}
 
-    def add(self, numbers: dict[Key, float]) -> None:
+    def add(self, numbers: Numbers) -> None:
         """Add numbers to those of the same keys."""
         if self._process != os.getpid():
-            self._start()
+            self.start()
         with self._lock:
             own = self._numbers
             for key, number in numbers.items():
                 own[key] = own.get(key, 0) + number
             self._changed = True
 
-    def merged(self) -> dict[Key, float]:
+    def merged(self) -> Numbers:
         """The sums over all workers."""
+        self.start()
         if self._folder is None:
             with self._lock:
-                return dict(self._numbers)
+                return self._numbers | self._now()
         self.save()  # so that what was once seen is never lost
-        sums: dict[Key, float] = {}
+        sums: Numbers = {}
         for file in self._folder.glob("*.json"):
-            for key, number in read(file).items():
+            saved = read(file)
+            # A killed worker's last file stays until another one takes its slot.
+            for key, number in saved.counted + (saved.now if lives(saved.process) else []):
                 sums[key] = sums.get(key, 0) + number
         return sums
 
     def save(self) -> None:
         """Write the numbers to the file, whole or not at all."""
         with self._lock:
-            if self._folder and self._changed:
+            now = self._now()
+            if self._folder and (self._changed or now != self._last_now):
                 new = self._file().with_suffix(".new")
-                new.write_bytes(json.encode([*self._numbers.items()]))
+                saved = Saved(os.getpid(), [*self._numbers.items()], [*now.items()])
+                new.write_bytes(json.encode(saved))
                 os.replace(new, self._file())
-                self._changed = False
+                self._changed, self._last_now = False, now
 
     def _file(self) -> Path:
         # gunicorn.conf.py gives each worker the lowest number that is free.
         return Path(self._folder or "", f"{os.environ.get('WORKER_SLOT', '0')}.json")
 
-    def _start(self) -> None:
+    def start(self) -> None:
         """In a process's first call: go on from the slot's last numbers, and save from then on."""
         with self._lock:
             if self._process == os.getpid():
                 return
             self._process = os.getpid()
-            self._numbers = read(self._file()) if self._folder else {}
+            self._numbers = dict(read(self._file()).counted) if self._folder else {}
         if self._folder:
             atexit.register(self.save)
             threading.Thread(target=self._keep_saving, daemon=True).start()
@@ -79,10 +100,18 @@ class Totals:
             self.save()
 
 
-def read(file: Path) -> dict[Key, float]:
-    """The numbers in a file; none if there is none."""
+def read(file: Path) -> Saved:
+    """What is in a file; nothing if there is none."""
     try:
-        pairs = json.decode(file.read_bytes(), type=list[tuple[Key, float]])
+        return json.decode(file.read_bytes(), type=Saved)
     except (OSError, DecodeError):
-        return {}
-    return dict(pairs)
+        return Saved(0, [], [])
+
+
+def lives(process: int) -> bool:
+    """Whether there is such a process."""
+    try:
+        os.kill(process, 0)
+    except ProcessLookupError:
+        return False
+    return True

@@ -8,6 +8,7 @@ import sys
 import time
 from collections.abc import Callable
 from datetime import UTC, datetime
+from threading import get_ident
 
 from flask import Flask, Response, g, request
 from msgspec import json
@@ -26,6 +27,9 @@ def request_id(given: str) -> str:
     return given if LEGAL_ID.fullmatch(given) else secrets.token_hex(16)
 
 
+Route = tuple[str, str]  # the rule that matched the path, and its blueprint
+
+
 class AccessLog:
     """Writes one line a request, of the form that all other lines have.
 
@@ -35,7 +39,8 @@ class AccessLog:
     def __init__(self, volume: VolumeHandler | None) -> None:
         self._volume = volume
         self.watchers: list[Callable[..., None]] = []  # called with each answered request
-        self._encode = json.Encoder().encode
+        self.current: dict[int, Route] = {}  # of the request that a thread answers now
+        self.encode = json.Encoder().encode
 
     def record(
         self,
@@ -45,15 +50,17 @@ class AccessLog:
         status: int,
         began: float,
         rows: int | None,
-        route: tuple[str, str] = ("none", ""),
+        route: Route = ("none", ""),
+        reason: str = "",
     ) -> None:
         """Write the end of a request that began at a `perf_counter`; probes at DEBUG alone.
 
-        `route` is the rule that matched the path, and its blueprint.
+        `reason` says why it was refused.
         """
         seconds = time.perf_counter() - began
+        self.current.pop(get_ident(), None)
         for watch in self.watchers:
-            watch(method, *route, status, seconds, rows)
+            watch(method, *route, status, seconds, rows, reason)
         level = logging.DEBUG if path.endswith(PROBES) else logging.INFO
         if not log.isEnabledFor(level):
             return
@@ -69,7 +76,7 @@ class AccessLog:
             "rows": rows,
             "time": datetime.now(UTC),
         }
-        line = self._encode(facts) + b"\n"
+        line = self.encode(facts | {"reason": reason} if reason else facts) + b"\n"
         os.write(sys.stdout.fileno(), line)
         if self._volume:
             self._volume.append(line)
@@ -80,13 +87,13 @@ class AccessLog:
         def begin() -> None:
             g.request_id = request_id(request.headers.get(HEADER, ""))
             g.began = time.perf_counter()
+            rule = request.url_rule.rule if request.url_rule else "none"
+            self.current[get_ident()] = g.route = rule, request.blueprint or ""
 
         def end(response: Response) -> Response:
             response.headers[HEADER] = g.request_id
-            rows = g.get("rows")
-            status = response.status_code
-            route = request.url_rule.rule if request.url_rule else "none", request.blueprint or ""
-            self.record(g.request_id, request.method, request.path, status, g.began, rows, route)
+            about = g.request_id, request.method, request.path, response.status_code, g.began
+            self.record(*about, g.get("rows"), g.route, g.get("reason", ""))
             return response
 
         app.before_request(begin)

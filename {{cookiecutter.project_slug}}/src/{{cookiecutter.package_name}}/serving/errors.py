@@ -14,6 +14,17 @@ from werkzeug.http import HTTP_STATUS_CODES
 
 log = logging.getLogger(__name__)
 LISTED = 10_000  # more faults are counted, not listed: an answer must not outgrow its request
+# Why a request was refused, for the log and for /metrics, unless the error itself says it.
+REASONS = {
+    400: "malformed",
+    404: "unknown_path",
+    405: "method",
+    413: "body_too_large",
+    415: "content_type",
+    422: "invalid_rows",
+    500: "error",
+    503: "not_ready",
+}
 DETAILS = {
     404: "there is no {path} here",
     405: "{method} is not allowed on {path}",
@@ -30,11 +41,13 @@ class RequestError(Exception):
     detail: str
     faults: Faults = field(default_factory=list)
     headers: dict[str, str] = field(default_factory=dict)
+    reason: str = ""
 
 
 def refused(error: RequestError) -> Response:
     """The one error body."""
     title = HTTP_STATUS_CODES[error.status]
+    g.reason = error.reason or REASONS.get(error.status, "other")
     content = {
         "error": error.detail,
         "error_code": title.upper().replace(" ", "_"),

@@ -10,6 +10,7 @@ A removable room: without this file and its name in `app.ROOMS`, Flask answers e
 import time
 from collections.abc import Iterable
 from io import BytesIO
+from threading import get_ident
 from typing import TYPE_CHECKING
 
 from flask import Flask
@@ -21,6 +22,7 @@ from .predict import Native
 if TYPE_CHECKING:
     from _typeshed.wsgi import StartResponse, WSGIApplication, WSGIEnvironment
 
+ROUTE = "/predict", "predict"
 JSON = ("", "*/*", "application/json", "application/json; charset=utf-8")
 
 
@@ -31,6 +33,7 @@ class Express:
         self, app: "WSGIApplication", native: Native, access_log: AccessLog, max_bytes: int
     ) -> None:
         self._app = app
+        self._current = access_log.current
         self._record = access_log.record
         self._native = native
         self._max_bytes = max_bytes
@@ -53,8 +56,13 @@ class Express:
         ):
             return self._app(environ, start_response)
         began = time.perf_counter()
+        self._current[get_ident()] = ROUTE
         own_id = request_id(environ.get("HTTP_X_REQUEST_ID", ""))
-        body = environ["wsgi.input"].read(int(length))
+        try:
+            body = environ["wsgi.input"].read(int(length))
+        except OSError:  # the client is gone
+            self._current.pop(get_ident(), None)
+            raise
         try:
             answer, rows = self._native.plain(body, own_id)
         except Exception:  # Flask meets it again, answers and logs it
@@ -68,7 +76,7 @@ class Express:
             (HEADER, own_id),
         ]
         start_response("200 OK", headers)
-        self._record(own_id, "POST", "/predict", 200, began, rows, ("/predict", "predict"))
+        self._record(own_id, "POST", "/predict", 200, began, rows, ROUTE)
         return (answer,)
 
 

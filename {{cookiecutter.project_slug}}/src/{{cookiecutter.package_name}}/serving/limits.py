@@ -50,7 +50,8 @@ def check_rows(rows: int, most: int) -> None:
     """Raise a 413 for more rows than allowed."""
     if rows > most:
         advice = "send several requests, or use `model-service score` for a file"
-        raise RequestError(413, f"{rows} rows, at most {most} (MAX_ROWS); {advice}")
+        detail = f"{rows} rows, at most {most} (MAX_ROWS); {advice}"
+        raise RequestError(413, detail, reason="too_many_rows")
 
 
 def waited(environ: Mapping[str, Any]) -> float:
@@ -86,7 +87,8 @@ class Slots:
         """Hold a slot, after a wait in seconds; raises a 503 with Retry-After if none is free."""
         if waited > self.wait or not self.take(self.wait - waited):
             detail = "all prediction slots are busy; try again in a second"
-            raise RequestError(503, detail, headers={"Retry-After": "1"})
+            reason = "busy" if waited <= self.wait else "waited_too_long"
+            raise RequestError(503, detail, headers={"Retry-After": "1"}, reason=reason)
         try:
             yield
         finally:

@@ -25,75 +25,105 @@ from prometheus_client.registry import Collector
 from ..model.batch import Batch
 from ..model.prediction import Prediction
 from ..operations.logs import VolumeHandler
-from ..operations.totals import Key, Totals
-from .limits import Slots
+from ..operations.totals import Numbers, Totals
+from .access import AccessLog
 from .predict import Native
 
 # Labels' names, and help, of each counter. Their values are bounded whatever clients send.
 COUNTERS: dict[str, tuple[tuple[str, ...], str]] = {
     "http_requests": (("method", "route", "dialect", "status"), "Requests that were answered."),
+    "http_requests_refused": (("dialect", "reason"), "Requests that got the one error body."),
     "prediction_rows": (("dialect",), "Rows in requests, refused ones included."),
     "predictions": (("label",), "Answered rows by predicted class; by nothing for a regression."),
     "prediction_flags": (("feature", "flag"), "Values that training never saw."),
     "log_failures": (("file",), "Lines that a log file did not take."),
 }
+# What is so at this moment.
+GAUGES: dict[str, tuple[tuple[str, ...], str]] = {
+    "http_requests_in_flight": (("route", "dialect"), "Requests that threads work on, this aside."),
+    "predictions_in_flight": ((), "Prediction slots that are held."),
+}
 SECONDS = "http_request_duration_seconds"
 BOUNDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)
 METHODS = frozenset(HTTPMethod)
-NATIVE = frozenset(("predict", "health", "swagger_ui"))  # blueprints that are no dialect
+NATIVE = frozenset(("", "predict", "health", "swagger_ui"))  # blueprints that are no dialect
+ROUTE = "/metrics"
 
 
 class Metrics(Collector):
     """Counts requests and predictions, and tells of the model."""
 
-    def __init__(self, native: Native, volumes: Sequence[VolumeHandler], totals: Totals) -> None:
+    def __init__(
+        self,
+        native: Native,
+        volumes: Sequence[VolumeHandler],
+        access_log: AccessLog,
+        folder: str | None,
+    ) -> None:
         self._native = native
         self._volumes = volumes
-        self._totals = totals
+        self._current = access_log.current
+        self.totals = Totals(Path(folder) if folder else None, self._now)
+
+    def _now(self) -> Numbers:
+        """What is in flight in this worker."""
+        numbers: Numbers = {("predictions_in_flight",): self._native.slots.taken()}
+        for (route, blueprint), count in Counter(self._current.copy().values()).items():
+            if route != ROUTE:
+                numbers["http_requests_in_flight", route, dialect_of(blueprint)] = count
+        return numbers
 
     def request(
-        self, method: str, route: str, blueprint: str, status: int, seconds: float, rows: int | None
+        self,
+        method: str,
+        route: str,
+        blueprint: str,
+        status: int,
+        seconds: float,
+        rows: int | None,
+        reason: str,
     ) -> None:
         """Count an answered request."""
         method = method if method in METHODS else "other"
-        dialect = "native" if not blueprint or blueprint in NATIVE else blueprint
+        dialect = dialect_of(blueprint)
         bound = next((str(bound) for bound in BOUNDS if seconds <= bound), "+Inf")
-        numbers: dict[Key, float] = {
+        numbers: Numbers = {
             ("http_requests", method, route, dialect, str(status)): 1,
             (SECONDS, route, dialect, bound): 1,
             (SECONDS, route, dialect, "sum"): seconds,
         }
         if rows:
             numbers["prediction_rows", dialect] = rows
-        self._totals.add(numbers)
+        if reason:
+            numbers["http_requests_refused", dialect, reason] = 1
+        self.totals.add(numbers)
 
     def prediction(self, batch: Batch, prediction: Prediction, request_id: str) -> None:
         """Count an answered batch."""
         classes = prediction.form.classes
         labels = Counter(prediction.labels) if classes else {"": len(batch)}
-        numbers: dict[Key, float] = {("predictions", str(k)): n for k, n in labels.items()}
+        numbers: Numbers = {("predictions", str(k)): n for k, n in labels.items()}
         for _, feature, flag in batch.flags:
             key = ("prediction_flags", feature, flag)
             numbers[key] = numbers.get(key, 0) + 1
-        self._totals.add(numbers)
+        self.totals.add(numbers)
 
     def collect(self) -> Iterator[Metric]:
         """All metrics, anew: the engine is known only once the proof has run."""
         for volume in self._volumes:
             new, volume.counted = volume.failures - volume.counted, volume.failures
             if new:
-                self._totals.add({("log_failures", volume.path.name): new})
-        merged = self._totals.merged()
-        for name, (labels, text) in COUNTERS.items():
-            family = CounterMetricFamily(name, text, labels=labels)
-            for key, number in sorted(merged.items()):
-                if key[0] == name:
-                    family.add_metric(key[1:], number)
-            yield family
+                self.totals.add({("log_failures", volume.path.name): new})
+        merged: Numbers = {("log_failures", volume.path.name): 0 for volume in self._volumes}
+        merged |= self.totals.merged()
+        for made, kind in ((CounterMetricFamily, COUNTERS), (GaugeMetricFamily, GAUGES)):
+            for name, (labels, text) in kind.items():
+                family = made(name, text, labels=labels)
+                for key, number in sorted(merged.items()):
+                    if key[0] == name:
+                        family.add_metric(key[1:], number)
+                yield family
         yield self._durations(merged)
-        slots: Slots = self._native.slots
-        text = "Predictions that this worker makes now."
-        yield GaugeMetricFamily("predictions_in_flight", text, value=slots.taken())
         predictor = self._native.predictor
         engine, about = predictor.engine, predictor.manifest
         facts = {"engine": engine.name, "step": engine.step or "", "reason": engine.reason}
@@ -106,7 +136,7 @@ class Metrics(Collector):
         yield InfoMetricFamily("build", "What the service runs on.", value=facts)
 
     @staticmethod
-    def _durations(merged: dict[Key, float]) -> HistogramMetricFamily:
+    def _durations(merged: Numbers) -> HistogramMetricFamily:
         text = "From the first byte that a thread reads to the answer."
         family = HistogramMetricFamily(SECONDS, text, labels=("route", "dialect"))
         for route, dialect in sorted({key[1:3] for key in merged if key[0] == SECONDS}):
@@ -119,19 +149,26 @@ class Metrics(Collector):
         return family
 
 
+def dialect_of(blueprint: str) -> str:
+    """The protocol whose route it is."""
+    return "native" if blueprint in NATIVE else blueprint
+
+
 def install(app: Flask) -> None:
     """Add the route, and watch requests and predictions."""
-    native, folder = app.extensions["native"], os.environ.get("METRICS_DIR")
-    totals = Totals(Path(folder) if folder else None)
-    metrics = Metrics(native, app.extensions["volumes"], totals)
+    native, access_log = app.extensions["native"], app.extensions["access_log"]
+    folder = os.environ.get("METRICS_DIR")
+    metrics = Metrics(native, app.extensions["volumes"], access_log, folder)
     native.watchers.append(metrics.prediction)
-    app.extensions["access_log"].watchers.append(metrics.request)
+    access_log.watchers.append(metrics.request)
     registry = CollectorRegistry()
     registry.register(metrics)
+    app.extensions["registry"] = registry
+    app.extensions["totals"] = metrics.totals
     app.extensions["paths"].append(
-        lambda api: {"/metrics": api.get("native", "For Prometheus", api.text, kind="text/plain")}
+        lambda api: {ROUTE: api.get("native", "For Prometheus", api.text, kind="text/plain")}
     )
 
-    @app.get("/metrics")
+    @app.get(ROUTE)
     def scrape() -> Response:
         return Response(generate_latest(registry), content_type=CONTENT_TYPE_LATEST)

@@ -159,4 +159,4 @@ def refusal(error: InputError, place: Place, status: int) -> RequestError:
     listed = "" if len(faults) <= LISTED else f", the first {LISTED} of them"
     rows = len({fault.row for fault in error.faults})
     detail = f"{len(faults)} fault(s) in {rows} row(s); see errors{listed}"
-    return RequestError(status, detail, faults)
+    return RequestError(status, detail, faults, reason="invalid_rows")
