@@ -122,11 +122,11 @@ class Metrics(Collector):
 def install(app: Flask) -> None:
     """Add the route, and watch requests and predictions."""
     native, folder = app.extensions["native"], os.environ.get("METRICS_DIR")
-    totals = Totals(Path(folder) if folder else None)
+    app.extensions["totals"] = totals = Totals(Path(folder) if folder else None)
     metrics = Metrics(native, app.extensions["volumes"], totals)
     native.watchers.append(metrics.prediction)
     app.extensions["access_log"].watchers.append(metrics.request)
-    registry = CollectorRegistry()
+    app.extensions["registry"] = registry = CollectorRegistry()
     registry.register(metrics)
     app.extensions["paths"].append(
         lambda api: {"/metrics": api.get("native", "For Prometheus", api.text, kind="text/plain")}

@@ -160,7 +160,10 @@ def baseline(column: Column) -> Baseline:
     missing = pd.isna(column)
     share, present = float(missing.mean()), column[~missing]
     if column.dtype != object:
-        return Baseline(share, quantiles=np.quantile(present, np.linspace(0, 1, 11)).tolist())
+        found = Baseline(share, quantiles=np.quantile(present, np.linspace(0, 1, 11)).tolist())
+        # Counted: where values are alike, deciles do not tell how many there are.
+        counts = np.bincount(np.searchsorted(found.edges, present), minlength=len(found.edges) + 1)
+        return replace(found, bins=(counts / len(present)).tolist())
     names, counts = np.unique(present.astype(str), return_counts=True)
     shares = (counts / len(present)).tolist()
     return Baseline(share, shares=dict(zip(names.tolist(), shares, strict=True)))
