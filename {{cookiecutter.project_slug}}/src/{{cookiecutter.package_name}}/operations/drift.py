@@ -12,6 +12,7 @@ import math
 from bisect import bisect_left
 from collections import Counter
 from collections.abc import Sequence
+from itertools import pairwise
 from statistics import NormalDist
 from typing import Any
 
@@ -22,21 +23,21 @@ Counts = npt.NDArray[np.float64]
 THRESHOLD = 0.2  # from which on a feature counts as drifted; from half of it, as moved
 HALF_A_ROW = 0.5  # in each bin, so that an empty one has a logarithm (Krichevsky, Trofimov 1981)
 FALSE_ALARMS = 0.001  # the share of reports on unchanged rows that name any feature
-MISSING, UNKNOWN = "missing", "unknown"
+RARE = 5  # rows in training, below which a category has no bin of its own
+MISSING = "missing"
 
 
 class Numbers:
     """Bins of a number: up to each edge, beyond the last, and missing."""
 
-    def __init__(self, edges: Sequence[float], shares: Sequence[float], missing: float) -> None:
-        """`shares` of the values in the bins, one more than `edges`, and of missing ones in rows."""
+    def __init__(self, edges: Sequence[float], counts: Counts) -> None:
+        """`counts` of the training rows in the bins, two more than there are `edges`."""
         # Above infinity there is NaN alone, which NumPy sorts last.
         self.edges = [*edges, math.inf]
         texts = [f"{edge:.4g}" for edge in edges]
-        ranges = [f"{low} to {high}" for low, high in zip(texts, texts[1:], strict=False)]
+        ranges = [f"{low} to {high}" for low, high in pairwise(texts)]
         ends = [f"up to {texts[0]}", *ranges, f"over {texts[-1]}"] if texts else ["any value"]
-        self.labels = [*ends, MISSING]
-        self.shares = np.array([*(share * (1 - missing) for share in shares), missing])
+        self.labels, self.then = [*ends, MISSING], counts
 
     def place(self, value: Any) -> int:
         """The bin of a value; NaN is a missing one."""
@@ -49,19 +50,25 @@ class Numbers:
 
 
 class Texts:
-    """Bins of a category: each that training saw, any other, and missing."""
+    """Bins of a category: each that is frequent in training, all others together, and missing.
 
-    def __init__(self, shares: dict[str, float], missing: float) -> None:
-        """`shares` of the categories in the values, and of missing ones in rows."""
-        self.labels = [*shares, UNKNOWN, MISSING]
-        self.shares = np.array([*(n * (1 - missing) for n in shares.values()), 0.0, missing])
-        self._places: dict[Any, int] = {name: i for i, name in enumerate(shares)}
-        self._places[None] = len(shares) + 1
-        self._unknown = len(shares)
+    Rare ones count as unknown ones do: of many rare ones some are in one sample alone, so that
+    rows of no change at all would seem to have lost some and to bring others (Cochran 1954).
+    """
+
+    def __init__(self, counts: dict[str, float], missing: float) -> None:
+        """`counts` of the training rows of each category, and of `missing` ones."""
+        common = {name: count for name, count in counts.items() if count >= RARE}
+        rare = sum(counts.values()) - sum(common.values())
+        self.labels = [*common, "rare or unknown" if rare else "unknown", MISSING]
+        self.then = np.array([*common.values(), rare, missing])
+        self._places: dict[Any, int] = {name: i for i, name in enumerate(common)}
+        self._places[None] = len(common) + 1
+        self._others = len(common)
 
     def place(self, value: Any) -> int:
         """The bin of a value; None is a missing one."""
-        return self._places.get(value, self._unknown)
+        return self._places.get(value, self._others)
 
     def count(self, values: Any) -> Counts:
         """How many of the values, a list, are in each bin."""
@@ -74,13 +81,17 @@ class Texts:
 Bins = Numbers | Texts
 
 
-def bins_of(baseline: Any) -> Bins | None:
-    """The bins of a feature by its baseline in the manifest; None where it has none."""
-    if baseline is None or baseline.shares is baseline.bins is None:
-        return None
-    if baseline.shares is not None:
-        return Texts(baseline.shares, baseline.missing_share)
-    return Numbers(baseline.edges, baseline.bins, baseline.missing_share)
+def bins_of(baseline: Any, rows: int) -> Bins | None:
+    """The bins of a feature by its baseline in the manifest, None where it has none, and the rows
+    that it was taken from."""
+    missing = round(baseline.missing_share * rows) if baseline else 0
+    if baseline and baseline.shares is not None:
+        shares = baseline.shares
+        return Texts({name: round(shares[name] * (rows - missing)) for name in shares}, missing)
+    if baseline and baseline.bins is not None:
+        counts = np.round([*(share * (rows - missing) for share in baseline.bins), missing])
+        return Numbers(baseline.edges, counts)
+    return None
 
 
 def psi(then: Counts, now: Counts) -> float:

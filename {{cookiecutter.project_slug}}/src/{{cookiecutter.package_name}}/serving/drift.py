@@ -34,8 +34,8 @@ class Drift(Collector):
 
     def __init__(self, about: Manifest, totals: Any, half: int) -> None:
         """`totals` of the workers; `half` of this worker's window, in rows."""
-        self._totals, self._half, self._rows = totals, half, about.training.rows
-        found = ((name, drift.bins_of(each)) for name, each in about.baseline.items())
+        self._totals, self._half, rows = totals, half, about.training.rows
+        found = ((name, drift.bins_of(each, rows)) for name, each in about.baseline.items())
         self._bins = {name: bins for name, bins in found if bins}
         self._numbers: list[tuple[drift.Bins, int, Keys]] = []
         self._texts: list[tuple[drift.Bins, int, Keys]] = []
@@ -87,9 +87,8 @@ class Drift(Collector):
                     for i in range(len(bins.labels))
                 ]
             )
-            then = bins.shares * self._rows
-            index.add_metric((name,), drift.psi(then, now))
-            chance.add_metric((name,), drift.chance(then, now, len(self._bins)))
+            index.add_metric((name,), drift.psi(bins.then, now))
+            chance.add_metric((name,), drift.chance(bins.then, now, len(self._bins)))
         yield index
         yield chance
 
