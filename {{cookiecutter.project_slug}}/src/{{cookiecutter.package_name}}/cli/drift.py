@@ -150,9 +150,8 @@ def compare(about: Manifest, history: History, last: int | None, threshold: floa
 def shown(bins: list[dict[str, Any]]) -> list[dict[str, Any]]:
     """The bins that have rows; of many, those that changed most."""
     used = [each for each in bins if each["training"] or each["logged"]]
-    changes = sorted((abs(each["logged"] - each["training"]) for each in used), reverse=True)
-    least = changes[MOST_BINS - 1] if len(used) > MOST_BINS else 0
-    return [each for each in used if abs(each["logged"] - each["training"]) >= least]
+    used.sort(key=lambda each: -abs(each["logged"] - each["training"]))
+    return [each for each in bins if each in used[:MOST_BINS]]
 
 
 def page(report: Any) -> str:

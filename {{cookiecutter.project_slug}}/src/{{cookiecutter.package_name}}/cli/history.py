@@ -106,13 +106,16 @@ class Timeline:
 
     def add(self, lines: list[Line]) -> None:
         """Count lines."""
-        for line in lines:
-            sums = self._sums.setdefault(int(line.time.timestamp() // self.seconds), Counter())
-            label = line.output.label
+        seconds = self.seconds
+        found = Counter(
+            (int(line.time.timestamp() // seconds), line.output.label) for line in lines
+        )
+        for (key, label), rows in found.items():
+            sums = self._sums.setdefault(key, Counter())
             if self._of_classes:
-                sums[str(label)] += 1
+                sums[str(label)] += rows
             elif isinstance(label, int | float):
-                sums.update(rows=1, sum=label)  # type: ignore[arg-type]  # a Counter of floats
+                sums.update(rows=rows, sum=label * rows)  # type: ignore[arg-type]  # or float
         while len(self._sums) > BARS or max(self._sums) - min(self._sums) >= BARS:
             finer, self._step = self.seconds, self._step + 1
             coarse: dict[int, Counter[str]] = {}

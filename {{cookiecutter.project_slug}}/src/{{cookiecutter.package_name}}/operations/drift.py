@@ -34,7 +34,8 @@ class Numbers:
         """`counts` of the training rows in the bins, two more than there are `edges`."""
         # Above infinity there is NaN alone, which NumPy sorts last.
         self.edges = [*edges, math.inf]
-        texts = [f"{edge:.4g}" for edge in edges]
+        digits = next(n for n in range(6, 18) if len({f"{e:.{n}g}" for e in edges}) == len(edges))
+        texts = [f"{edge:.{digits}g}" for edge in edges]
         ranges = [f"{low} to {high}" for low, high in pairwise(texts)]
         ends = [f"up to {texts[0]}", *ranges, f"over {texts[-1]}"] if texts else ["any value"]
         self.labels, self.then = [*ends, MISSING], counts
@@ -110,7 +111,8 @@ def psi(then: Counts, now: Counts) -> float:
 def chance(then: Counts, now: Counts, features: int) -> float:
     """The PSI that chance alone hardly gives; see FALSE_ALARMS, for that many features together.
 
-    The chi-square's quantile by Wilson and Hilferty (1931): within 3 %, and no SciPy in a worker.
+    The chi-square's quantile by Wilson and Hilferty (1931): never too small, by a seventh too
+    large at most, and no SciPy in a worker.
     """
     freedom = int(np.count_nonzero((then > 0) | (now > 0))) - 1
     if freedom < 1 or not then.any() or not now.any():

@@ -77,9 +77,12 @@ def train(folder: Path, *, accept: bool = False) -> tuple[Manifest, Any, Split]:
     recorded = manifest.read(folder) if (folder / manifest.FILE).exists() else None
     with threadpool_limits(limits=THREADS):
         estimator = pipeline.build_estimator().fit(split.train, split.train_target)
+        scorers = [*dict.fromkeys((*SCORERS[pipeline.TASK], pipeline.GATE))]
+        if not hasattr(estimator, "predict_proba"):
+            scorers = [name for name in scorers if name != "neg_log_loss"]
         metrics = {
             name: float(get_scorer(name)(estimator, split.test, split.test_target))
-            for name in dict.fromkeys((*SCORERS[pipeline.TASK], pipeline.GATE))
+            for name in scorers
         }
         # Another model's metric says nothing about this one.
         rival = recorded if recorded and recorded.name == pipeline.NAME else None
