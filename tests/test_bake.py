@@ -44,8 +44,9 @@ def check_well_formed(project: Bake) -> None:
         assert text.endswith("\n"), name
         assert "\r" not in text, name
         assert not re.search(r"cookiecutter\.", text), name
-        if not name.startswith((".github", "monitoring")):
-            # ${{ }} is GitHub's own, {{ $labels }} Prometheus', {{label}} Grafana's.
+        if not name.startswith((".github", "monitoring")) and path.suffix != ".html":
+            # ${{ }} is GitHub's own, {{ $labels }} Prometheus', {{label}} Grafana's; a page is a
+            # template of its own.
             assert not re.search(r"\{\{ |\{%", text), name
         if not name.endswith(("Apache-2.0", "LICENSE", "README.md")):
             assert "\n\n\n\n" not in text, name

@@ -16,6 +16,11 @@ DIALECTS = ("v2", "v1", "mlflow", "sagemaker", "vertex")
 # A room: what is deleted, and the list in which its name stands.
 ROOMS = {
     "score": (["cli/score.py", "cli/tables.py", "tests/test_score.py"], "cli/__init__.py"),
+    "drift": (
+        ["cli/drift.py", "cli/drift.html", "cli/history.py", "tests/test_drift.py"],
+        "cli/__init__.py",
+    ),
+    "gauge": (["serving/drift.py", "tests/test_drift_gauge.py"], "serving/app.py"),
     "doctor": (["cli/doctor.py", "tests/test_doctor.py", "tests/test_cuda.py"], "cli/__init__.py"),
     "check": (["cli/check.py", "tests/test_check.py"], "cli/__init__.py"),
     "train": (
@@ -70,6 +75,7 @@ ROOMS = {
             "operations/totals.py",
             "tests/test_metrics.py",
             "tests/test_monitoring.py",
+            "tests/test_drift_gauge.py",
         ],
         "serving/app.py",
     ),
@@ -137,10 +143,8 @@ def test_training_again_changes_nothing_that_is_committed(installed):
 def test_every_command_of_the_readme_exists(default):
     for target in re.findall(r"make ([a-z-]+)", default.text("README.md")):
         assert re.search(rf"^{target}: .*## ", default.text("Makefile"), re.MULTILINE), target
-    wanted = (
-        "help init install train serve check score doctor test lint image up monitor down logs "
-        "lock clean"
-    )
+    wanted = "help init install train serve check score drift doctor test lint image up monitor"
+    wanted += " down logs lock clean"
     declared = (
         re.search(r"^\.PHONY: (.*)$", default.text("Makefile"), re.MULTILINE).group(1).split()
     )
@@ -192,7 +196,7 @@ def test_a_room_can_be_removed(room, tmp_path, installed):
         path = (package if inside else project.path) / name
         shutil.rmtree(path) if path.is_dir() else path.unlink()
     if registry:
-        names = {room, *(Path(name).stem for name in files if name.startswith("serving/"))}
+        names = {Path(name).stem for name in files if name.startswith("serving/")} or {room}
         for name in names:
             text = (package / registry).read_text()
             without = re.sub(rf'"{name}", |, "{name}"|"{name}",', "", text, count=1)
@@ -205,6 +209,7 @@ def test_a_room_can_be_removed(room, tmp_path, installed):
     same = same if room != "compiled" else ()
     if not registry or registry.startswith("cli/"):  # nothing of the service: `test_api` is enough
         same = (*same, *DIALECTS, "dialects", "express", "metrics", "openapi", "predictions")
+        same = (*same, "drift_gauge")
         same = (*same, "proof", "tables", "together")
     fewer = [f"--ignore=tests/test_{name}.py" for name in same]
     fewer += ["-m", "not docker and not clients"]

@@ -2,20 +2,36 @@
 
 import hashlib
 import json
+import re
 
 import numpy as np
 import pandas as pd
 import pytest
+from PIL import Image
 from project import ROOT, load, run
 from sklearn.compose import make_column_transformer
-from sklearn.linear_model import LinearRegression
+from sklearn.impute import SimpleImputer
+from sklearn.linear_model import LinearRegression, RidgeClassifier
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import OneHotEncoder
 from sklearn.tree import DecisionTreeClassifier
 
 card, fit, pipeline = load("training.card"), load("training.fit"), load("training.pipeline")
 manifest, predictor = load("model.manifest"), load("model.predictor")
+bins_of = load("operations.drift").bins_of
 pytestmark = pytest.mark.usefixtures("in_the_project")
+
+
+def plots_of(folder):
+    """The names of the card's plots: each is there, small, on white, and described in words."""
+    text = (folder / "card.md").read_text()
+    named = re.findall(r"!\[[^]]{20,}\]\(([a-z]+\.png)\)", text)
+    assert len(named) == text.count("](") == len([*folder.glob("*.png")])
+    for name in named:
+        assert (folder / name).stat().st_size < 60_000
+        with Image.open(folder / name) as image:
+            assert image.convert("RGBA").getpixel((0, 0)) == (255, 255, 255, 255)
+    return {*named}
 
 
 def digests(folder):
@@ -26,7 +42,8 @@ def test_training_twice_gives_the_same_bytes(tmp_path):
     one, two = tmp_path / "one", tmp_path / "two"
     for folder in (one, two):
         card.write(folder, *fit.train(folder))
-    alike = {"model.joblib", "card.md", "quality.png", "importance.png"}
+    alike = {"model.joblib", "card.md", "confusion.png", "roc.png", "calibration.png"}
+    alike.add("importance.png")
     alike |= {"model.plan"} if predictor.FAST_ENGINES else set()
     assert digests(one).keys() == digests(two).keys() == {*alike, "manifest.json"}
     assert {digests(one)[name] for name in alike} == {digests(two)[name] for name in alike}
@@ -126,7 +143,9 @@ def test_a_regression_of_all_feature_types(tmp_path, monkeypatch):
     given |= {"build_estimator": lambda: make_pipeline(town, LinearRegression())}
     for name, value in given.items():
         monkeypatch.setattr(pipeline, name, value)
-    card.write(tmp_path, *fit.train(tmp_path))
+    described, estimator, split = fit.train(tmp_path)
+    (tmp_path / "roc.png").touch()  # of another task
+    card.write(tmp_path, described, estimator, split)
     model = predictor.load(tmp_path)
     assert model.check_golden() <= 1e-9
     assert model.manifest.metrics["r2"] > 0.99
@@ -134,6 +153,45 @@ def test_a_regression_of_all_feature_types(tmp_path, monkeypatch):
     [answer] = model.predict(batch).rows(batch)
     assert answer == {"label": pytest.approx(335), "flags": []}
     assert "regression of `price`" in (tmp_path / "card.md").read_text()
+    assert plots_of(tmp_path) == {"residuals.png", "importance.png"}
+    counts = {name: bins_of(each, 225) for name, each in described.baseline.items()}
+    assert [each.then.sum() for each in counts.values()] == [225] * 4
+    assert counts["lift"].then[-2] == split.train["lift"].sum()
+
+
+def test_the_card_shows_how_good_the_classes_are(tmp_path):
+    card.write(tmp_path, *fit.train(tmp_path))
+    text = (tmp_path / "card.md").read_text()
+    rows = [line.split(" | ") for line in text.splitlines() if line.startswith("| Gentoo")]
+    held, precision, recall, area, brier = (float(cell.strip(" |")) for cell in rows[0][1:])
+    assert held == 31
+    assert min(precision, recall) > 0.9
+    assert area > 0.99
+    assert 0 < brier < 0.1
+    assert rows[1][1:] == ["93 (36.0%)", "31 (36.0%) |"]
+    assert "84 of 86 held-out rows" in text
+    assert plots_of(tmp_path) == {"confusion.png", "roc.png", "calibration.png", "importance.png"}
+
+
+@pytest.mark.parametrize("kind", ["two", "many", "without probabilities"])
+def test_the_card_of_other_classifiers(kind, tmp_path, monkeypatch, table):
+    """Two classes, more classes than colours, and odd names."""
+    data = table.assign(big=np.where(table["body_mass_g"] > 4000, "big {} | <b>", "small"))
+    data["size"] = pd.cut(table["flipper_length_mm"], 9).astype(str)
+    data = data[data["flipper_length_mm"].notna()]
+    some = make_column_transformer(("passthrough", ["body_mass_g", "bill_length_mm"]))
+    final = RidgeClassifier() if kind == "without probabilities" else DecisionTreeClassifier()
+    given = {"NAME": "sizes", "TARGET": "big" if kind == "two" else "size"}
+    given |= {"load_data": lambda: data}
+    given |= {"build_estimator": lambda: make_pipeline(some, SimpleImputer(), final)}
+    for name, value in given.items():
+        monkeypatch.setattr(pipeline, name, value)
+    card.write(tmp_path, *fit.train(tmp_path))
+    wanted = {"confusion.png", "roc.png", "calibration.png", "importance.png"}
+    wanted -= {"calibration.png"} if kind == "without probabilities" else set()
+    assert plots_of(tmp_path) == wanted
+    if kind == "two":
+        assert r"| big {} \| <b> |" in (tmp_path / "card.md").read_text()
 
 
 def test_the_manifest_says_what_the_data_are(tmp_path, table):

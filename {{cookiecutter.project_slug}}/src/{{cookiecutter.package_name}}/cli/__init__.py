@@ -7,7 +7,7 @@ from pathlib import Path
 import click
 
 # To take a command away, delete its file and its name here.
-COMMANDS = ("train", "serve", "check", "score", "doctor")
+COMMANDS = ("train", "serve", "check", "score", "drift", "doctor")
 
 
 class LazyCommands(click.Group):

@@ -65,11 +65,21 @@ class Training(Part, frozen=True):
 
 
 class Baseline(Part, frozen=True):
-    """A feature in the training rows: its deciles, or the share of each category."""
+    """A feature in the training rows: its deciles, or the share of each category.
+
+    `bins` has the shares of the values up to each of `edges`, and beyond the last.
+    """
 
     missing_share: float
     quantiles: list[float] | None = None
+    bins: list[float] | None = None
     shares: dict[str, float] | None = None
+
+    @property
+    def edges(self) -> list[float]:
+        """The inner deciles below the maximum, equal ones once; if there is none, the minimum."""
+        lowest, *inner, highest = self.quantiles or [0.0, 0.0]
+        return sorted({q for q in inner if q < highest}) or [q for q in [lowest] if q < highest]
 
 
 class Golden(Part, frozen=True):

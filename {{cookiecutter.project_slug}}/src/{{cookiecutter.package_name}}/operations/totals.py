@@ -53,6 +53,21 @@ class Totals:
                 own[key] = own.get(key, 0) + number
             self._changed = True
 
+    def roll(self, name: str, most: float) -> None:
+        """Once (name, "now") has reached `most`, all under it goes to (name, "old").
+
+        What was there is forgotten.
+        """
+        with self._lock:
+            if self._numbers.get((name, "now"), 0) < most:
+                return
+            kept = {key: n for key, n in self._numbers.items() if key[:2] != (name, "old")}
+            moved = {key: n for key, n in kept.items() if key[:2] == (name, "now")}
+            for key, number in moved.items():
+                del kept[key]
+                kept[name, "old", *key[2:]] = number
+            self._numbers, self._changed = kept, True
+
     def merged(self) -> Numbers:
         """The sums over all workers."""
         self.start()

@@ -20,7 +20,17 @@ from .settings import Settings, SettingsError
 
 log = logging.getLogger(__name__)
 # To take a room away, delete its file and its name here.
-ROOMS = ("tabular", "metrics", "dialects", "openapi", "docs", "predictions", "express", "tracing")
+ROOMS = (
+    "tabular",
+    "metrics",
+    "drift",
+    "dialects",
+    "openapi",
+    "docs",
+    "predictions",
+    "express",
+    "tracing",
+)
 
 
 def create_app(

@@ -29,6 +29,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     log_omit: str = ""
     log_hash: str = ""
     log_hash_key: str = ""
+    drift_rows: Annotated[int, msgspec.Meta(ge=0)] = 5000  # that /metrics tells of; 0: none
     log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = "INFO"
     max_body_mb: Positive = 16
     max_rows: Positive = 50_000

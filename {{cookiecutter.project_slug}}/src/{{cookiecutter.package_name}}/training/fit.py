@@ -77,9 +77,12 @@ def train(folder: Path, *, accept: bool = False) -> tuple[Manifest, Any, Split]:
     recorded = manifest.read(folder) if (folder / manifest.FILE).exists() else None
     with threadpool_limits(limits=THREADS):
         estimator = pipeline.build_estimator().fit(split.train, split.train_target)
+        scorers = [*dict.fromkeys((*SCORERS[pipeline.TASK], pipeline.GATE))]
+        if not hasattr(estimator, "predict_proba"):
+            scorers = [name for name in scorers if name != "neg_log_loss"]
         metrics = {
             name: float(get_scorer(name)(estimator, split.test, split.test_target))
-            for name in dict.fromkeys((*SCORERS[pipeline.TASK], pipeline.GATE))
+            for name in scorers
         }
         # Another model's metric says nothing about this one.
         rival = recorded if recorded and recorded.name == pipeline.NAME else None
@@ -160,7 +163,10 @@ def baseline(column: Column) -> Baseline:
     missing = pd.isna(column)
     share, present = float(missing.mean()), column[~missing]
     if column.dtype != object:
-        return Baseline(share, quantiles=np.quantile(present, np.linspace(0, 1, 11)).tolist())
+        found = Baseline(share, quantiles=np.quantile(present, np.linspace(0, 1, 11)).tolist())
+        # Counted: where values are alike, deciles do not tell how many there are.
+        counts = np.bincount(np.searchsorted(found.edges, present), minlength=len(found.edges) + 1)
+        return replace(found, bins=(counts / len(present)).tolist())
     names, counts = np.unique(present.astype(str), return_counts=True)
     shares = (counts / len(present)).tolist()
     return Baseline(share, shares=dict(zip(names.tolist(), shares, strict=True)))

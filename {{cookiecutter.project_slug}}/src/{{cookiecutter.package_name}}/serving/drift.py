@@ -1,0 +1,105 @@
+"""On `/metrics`: how far the rows that come in have moved from the training data.
+
+A removable room: without this file and its name in `app.ROOMS`, or without the room `metrics`,
+there are no such numbers.
+
+Each worker counts its rows in bins, in two halves of DRIFT_ROWS / 2 / WEB_CONCURRENCY rows each:
+when the newer half is full, it becomes the older one, and what that was is forgotten. A request's
+rows are never parted, so a half may grow by the last request's. The window is the sum over the
+workers: once all are full, between half of DRIFT_ROWS and all of it, the newest of each worker. A
+worker that is replaced hands its counts on; one that is killed loses half a second of them at most.
+"""
+
+import os
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+from flask import Flask
+from prometheus_client.core import GaugeMetricFamily, Metric
+from prometheus_client.registry import Collector
+
+from ..model.batch import Batch
+from ..model.manifest import Manifest
+from ..model.prediction import Prediction
+from ..operations import drift
+
+NAME = "drift"
+FEW = 16  # rows, up to which a look at each costs less than NumPy's calls
+Keys = list[tuple[str, ...]]  # of a feature's bins, in the totals
+
+
+class Drift(Collector):
+    """Counts rows in bins, and tells the PSI of each feature."""
+
+    def __init__(self, about: Manifest, totals: Any, half: int) -> None:
+        """`totals` of the workers; `half` of this worker's window, in rows."""
+        self._totals, self._half, rows = totals, half, about.training.rows
+        found = ((name, drift.bins_of(each, rows)) for name, each in about.baseline.items())
+        self._bins = {name: bins for name, bins in found if bins}
+        self._numbers: list[tuple[drift.Bins, int, Keys]] = []
+        self._texts: list[tuple[drift.Bins, int, Keys]] = []
+        for is_text, listed in ((False, self._numbers), (True, self._texts)):
+            features = [f for f in about.features if (f.type == "category") == is_text]
+            for i, feature in enumerate(features):
+                if bins := self._bins.get(feature.name):
+                    places = range(len(bins.labels))
+                    keys: Keys = [(NAME, "now", feature.name, str(place)) for place in places]
+                    listed.append((bins, i, keys))
+
+    def __call__(self, batch: Batch, prediction: Prediction, request_id: str) -> None:
+        """Count an answered batch."""
+        counts: dict[tuple[str, ...], float] = {(NAME, "now"): len(batch)}
+        if len(batch) <= FEW:
+            for row in batch.numbers.tolist():
+                for bins, i, keys in self._numbers:
+                    key = keys[bins.place(row[i])]
+                    counts[key] = counts.get(key, 0) + 1
+            for bins, i, keys in self._texts:
+                for text in batch.texts[i]:
+                    key = keys[bins.place(text)]
+                    counts[key] = counts.get(key, 0) + 1
+        else:
+            for bins, i, keys in self._numbers:
+                counts.update(zip(keys, bins.count(batch.numbers[:, i]).tolist(), strict=True))
+            for bins, i, keys in self._texts:
+                counts.update(zip(keys, bins.count(batch.texts[i]).tolist(), strict=True))
+        self._totals.add(counts)
+        self._totals.roll(NAME, self._half)
+
+    def collect(self) -> Iterator[Metric]:
+        """The window's rows, and each feature's PSI."""
+        merged: dict[tuple[str, ...], float] = self._totals.merged()
+        rows = merged.get((NAME, "now"), 0) + merged.get((NAME, "old"), 0)
+        text = "Newest rows, of all workers together, that are compared with the training data."
+        yield GaugeMetricFamily("model_drift_rows", text, value=rows)
+        if not rows:
+            return
+        text = "Population stability index of a feature's newest rows against the training data."
+        index = GaugeMetricFamily("model_feature_psi", text, labels=("feature",))
+        text = "What model_feature_psi hardly exceeds by chance, with so few rows."
+        chance = GaugeMetricFamily("model_feature_psi_chance", text, labels=("feature",))
+        for name, bins in self._bins.items():
+            now = np.array(
+                [
+                    merged.get((NAME, "now", name, str(i)), 0)
+                    + merged.get((NAME, "old", name, str(i)), 0)
+                    for i in range(len(bins.labels))
+                ]
+            )
+            index.add_metric((name,), drift.psi(bins.then, now))
+            chance.add_metric((name,), drift.chance(bins.then, now, len(self._bins)))
+        yield index
+        yield chance
+
+
+def install(app: Flask) -> None:
+    """Watch what is answered, if there is a /metrics to tell of it."""
+    native, settings = app.extensions["native"], app.extensions["settings"]
+    registry, totals = app.extensions.get("registry"), app.extensions.get("totals")
+    if registry is None or totals is None or not settings.drift_rows:
+        return
+    workers = max(1, int(os.environ.get("WEB_CONCURRENCY") or 1))
+    watch = Drift(native.predictor.manifest, totals, max(1, settings.drift_rows // 2 // workers))
+    native.watchers.append(watch)
+    registry.register(watch)
