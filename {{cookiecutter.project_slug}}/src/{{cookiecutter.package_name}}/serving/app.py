@@ -20,7 +20,7 @@ from .settings import Settings, SettingsError
 
 log = logging.getLogger(__name__)
 # To take a room away, delete its file and its name here.
-ROOMS = ("tabular", "metrics", "dialects", "openapi", "docs", "predictions", "express")
+ROOMS = ("tabular", "metrics", "web", "dialects", "openapi", "docs", "predictions", "express")
 
 
 def create_app(
