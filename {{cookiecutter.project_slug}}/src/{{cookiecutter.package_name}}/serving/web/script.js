@@ -242,8 +242,9 @@ function dict(pairs) {
 
 const CODE = {
   curl(row) {
-    const body = JSON.stringify({ instances: [row] }).replaceAll("'", "'\\''");
-    return `curl '${address}predict' \\\n  --header 'Content-Type: application/json' \\\n  --data '${body}'\n`;
+    const quoted = (text) => `'${text.replaceAll("'", "'\\''")}'`;
+    const body = quoted(`{"instances": [${JSON.stringify(row, null, 2)}]}`);
+    return `curl ${quoted(`${address}predict`)} --header 'Content-Type: application/json' --data ${body}\n`;
   },
   requests(row) {
     const pairs = Object.entries(row).map(([name, value]) => [name, python(value)]);
@@ -425,12 +426,12 @@ function showBatch({ names, rows, note }) {
   if (refused.length > SHOWN) faults.push(element("li", `${refused.length - SHOWN} more: see the download`));
   $("faults").replaceChildren(...faults);
   const [head, body] = [element("thead"), element("tbody")];
-  head.append(line(["row", "prediction", "probability", "flags", ...names], "th"));
+  head.append(line(["row", "prediction", "probability", ...names, "flags"], "th"));
   for (const { number, cells, answer } of answered.slice(0, SHOWN)) {
     const share = answer.probabilities?.[answer.label];
     const flags = answer.flags.map((flag) => `${flag.feature} ${flagText(flag)}`).join("; ");
     const label = labelOf(answer.label).textContent;
-    body.append(line([number, label, share === undefined ? "" : percent(share), flags, ...cells]));
+    body.append(line([number, label, share === undefined ? "" : percent(share), ...cells, flags]));
   }
   $("answers").replaceChildren(...(answered.length ? [head, body] : []));
   $("batch").hidden = false;
