@@ -93,10 +93,11 @@ def test_where_nobody_else_has_the_path_everybody_gets_the_page(client_of, accep
 def test_clients_cannot_make_labels(client):
     for path in ("/", "/web/style.css", "/web/x", "/web/card/y"):
         client.get(path, headers=BROWSER)
-    text = client.get("/metrics").text
-    if "/metrics" in {rule.rule for rule in client.application.url_map.iter_rules()}:
-        found = set(re.findall(r'route="(/(?:web.*?)?)",dialect="(.*?)"', text))
-        assert found == {(r, "native") for r in ("/", "/web/<name>", "/web/card/<name>")}
+    if "/metrics" not in {rule.rule for rule in client.application.url_map.iter_rules()}:
+        pytest.skip("metrics were taken away")
+    label = r'http_requests_total\{dialect="(\w+)",.*route="(/|/web[^"]*)"'
+    found = set(re.findall(label, client.get("/metrics").text))
+    assert found == {("native", rule) for rule in ("/", "/web/<name>", "/web/card/<name>")}
 
 
 def test_off_leaves_nothing_of_it(client_of):

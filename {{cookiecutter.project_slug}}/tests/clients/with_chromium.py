@@ -165,7 +165,7 @@ def a_file_is_predicted_but_for_its_bad_rows(page):
     lines = [odd, "Biscoe,long,13.2,211,heavy,female,", "Biscoe,46.1", ",46.1,13.2,211,4500,male,"]
     lines += ["", "<b>Mars</b>,NA,,211,4500,nan,=1+1"]
     give(page, *lines)
-    words = "2 rows answered, 3 refused."
+    words = "rows.csv: 2 rows answered, 3 refused."
     expect(page.locator("#summary")).to_have_text(words)
     assert page.locator("#faults li").all_inner_texts() == [
         "Row 2: bill_length_mm must be a number, got a string; "
@@ -204,6 +204,16 @@ def a_large_file_goes_in_pieces_and_a_busy_service_is_asked_again(page):
     assert [row["note"] for row in rows if row["prediction"]] == [
         str(i) for i in range(1600) if i != 1500
     ]
+
+
+@check
+def a_file_can_be_stopped(page):
+    page.route("**/predict", lambda route: route.fulfill(status=503, json={"detail": "busy"}))
+    file = {"name": "a.csv", "mimeType": "", "buffer": f"{HEADER}\n{GOOD}\n".encode()}
+    page.set_input_files("#file", files=[file])
+    page.get_by_role("button", name="Stop").click()
+    expect(page.locator("#summary")).to_have_text("a.csv: 0 rows answered, 0 refused, 1 not sent.")
+    expect(page.locator("#progress")).to_be_hidden()
 
 
 @check

@@ -143,12 +143,10 @@ function bars(probabilities) {
   return list;
 }
 
-/** A label; a regression's has six digits, and all of them on a second look. */
+/** A label; a regression's has six digits. */
 function labelOf(label) {
-  const short = typeof label === "number" && !Number.isInteger(label);
-  const made = element("p", short ? Number(label.toPrecision(6)) : label, "label");
-  made.title = label;
-  return made;
+  const long = typeof label === "number" && !Number.isInteger(label);
+  return String(long ? Number(label.toPrecision(6)) : label);
 }
 
 const FLAGS = {
@@ -164,7 +162,7 @@ function flagText({ feature, flag }) {
 
 /** Show the answer to the form's row, and its flags beside the fields. */
 function showAnswer({ label, probabilities, flags }) {
-  const parts = [element("p", facts.target, "hint"), labelOf(label)];
+  const parts = [element("p", facts.target, "hint"), element("p", labelOf(label), "label")];
   if (probabilities) parts.push(bars(probabilities));
   for (const flag of flags) {
     mark(flag.feature, flagText(flag), "odd");
@@ -296,7 +294,8 @@ for (const button of document.querySelectorAll("[data-copy]")) {
 
 // ---- many rows
 
-let run = 0; // a file that was overtaken by a later one, or stopped, ends
+let run = 0; // a file that was overtaken by a later one ends
+let stopped = false;
 
 /** The lines of a CSV text as lists of cells (RFC 4180, any line ending); empty ones are none. */
 function parseCsv(text, separator) {
@@ -389,9 +388,9 @@ function* chunks(rows) {
 }
 
 /** Predict rows; one that is refused gets the reasons, and the others are sent again. */
-async function answerRows(rows, mine) {
+async function answerRows(rows, goesOn) {
   let tries = 0;
-  while (rows.length && mine === run) {
+  while (rows.length && goesOn()) {
     try {
       const answers = await predict(rows.map(({ json }) => json));
       rows.forEach((row, i) => (row.answer = answers[i]));
@@ -414,14 +413,14 @@ function line(cells, tag = "td") {
 }
 
 /** Show what became of a file's rows. */
-function showBatch({ names, rows, note }) {
+function showBatch(file, { names, rows, note }) {
   const answered = rows.filter(({ answer }) => answer);
   const refused = rows.filter(({ faults }) => faults.length);
   const left = rows.length - answered.length - refused.length;
   const counts = [`${COUNTED.format(answered.length)} rows answered`, `${COUNTED.format(refused.length)} refused`];
   if (left) counts.push(`${COUNTED.format(left)} not sent`);
   const most = answered.length > SHOWN ? ` The first ${SHOWN} are shown.` : "";
-  $("summary").textContent = `${counts.join(", ")}.${note}${most}`;
+  $("summary").textContent = `${file}: ${counts.join(", ")}.${note}${most}`;
   const faults = refused.slice(0, SHOWN).map((row) => element("li", `Row ${row.number}: ${row.faults.join("; ")}`));
   if (refused.length > SHOWN) faults.push(element("li", `${refused.length - SHOWN} more: see the download`));
   $("faults").replaceChildren(...faults);
@@ -430,8 +429,7 @@ function showBatch({ names, rows, note }) {
   for (const { number, cells, answer } of answered.slice(0, SHOWN)) {
     const share = answer.probabilities?.[answer.label];
     const flags = answer.flags.map((flag) => `${flag.feature} ${flagText(flag)}`).join("; ");
-    const label = labelOf(answer.label).textContent;
-    body.append(line([number, label, share === undefined ? "" : percent(share), ...cells, flags]));
+    body.append(line([number, labelOf(answer.label), share === undefined ? "" : percent(share), ...cells, flags]));
   }
   $("answers").replaceChildren(...(answered.length ? [head, body] : []));
   $("batch").hidden = false;
@@ -464,6 +462,8 @@ function download(text) {
 /** Predict a file, piece by piece. */
 async function predictFile(file) {
   const mine = ++run;
+  const goesOn = () => mine === run && !stopped;
+  stopped = false;
   const bar = document.querySelector("progress");
   $("batch-refused").replaceChildren();
   $("summary").textContent = "";
@@ -475,21 +475,22 @@ async function predictFile(file) {
     Object.assign(bar, { max: good.length || 1, value: 0 });
     $("progress").hidden = false;
     for (const chunk of chunks(good)) {
-      if (mine !== run) break;
-      await answerRows(chunk, mine);
+      if (!goesOn()) break;
+      await answerRows(chunk, goesOn);
       bar.value += chunk.length;
     }
   } catch (error) {
     if (!(error instanceof Refusal)) throw error;
     if (mine === run) $("batch-refused").textContent = error.message;
   }
-  if (mine !== run && !stopped.has(mine)) return;
+  if (mine !== run) return;
   $("progress").hidden = true;
-  if (read) showBatch(read);
+  if (read) showBatch(file.name, read);
 }
 
-const stopped = new Set();
-$("stop").addEventListener("click", () => stopped.add(run++));
+$("stop").addEventListener("click", () => {
+  stopped = true;
+});
 $("file").addEventListener("change", () => {
   if ($("file").files.length) predictFile($("file").files[0]);
   $("file").value = ""; // so that the same file can be chosen again
