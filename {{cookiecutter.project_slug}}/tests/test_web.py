@@ -70,9 +70,9 @@ ACCEPTED = [None, "*/*", "application/json", "text/html;q=0.1,*/*"]
     [("v1", {}, {"status": "alive"}), ("vertex", {"aip_health_route": "/"}, {})],
 )
 def test_the_path_stays_that_of_other_servers_clients(client_of, accept, dialect, settings, body):
-    client = client_of(dialects=dialect, **settings)
-    if dialect not in client.application.blueprints:
+    if dialect not in client_of().application.blueprints:
         pytest.skip("this dialect was taken away")
+    client = client_of(dialects=dialect, **settings)
     seen = []
     client.application.extensions["access_log"].watchers.append(
         lambda *all_: seen.append(all_[1:3])
@@ -178,15 +178,14 @@ def test_the_page_in_a_browser(start, clients, regression, tmp_path):
     row = {"island": "O'Brien's \\ \"isle\" é", "bill_length_mm": 44.5, "bill_depth_mm": 17.3}
     row |= {"flipper_length_mm": 197, "body_mass_g": None, "sex": "female"}
     expected = service.post([row]).json()["predictions"][0]
-    code = {name: (tmp_path / f"{name}.txt").read_text() for name in ("curl", "requests")}
-    commands = ["bash", "-c", code["curl"]], [sys.executable, "-c", code["requests"]]
-    answers = [
-        subprocess.run(each, capture_output=True, text=True, check=True).stdout for each in commands
-    ]
-    assert json.loads(answers[0])["predictions"] == [expected]
-    assert answers[1].strip() == str(expected)
-    if "v2" in load("serving.dialects").DIALECTS:
-        code = (tmp_path / "tritonclient.txt").read_text()
-        kept = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
-        done = subprocess.run([clients, "-c", code], capture_output=True, text=True, env=kept)
-        assert expected["label"] in done.stdout, done.stderr
+    programs = {"curl": "bash", "requests": sys.executable, "tritonclient": clients}
+    kept = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
+    answers = {}
+    for name, program in programs.items():
+        path = tmp_path / f"{name}.txt"
+        if name != "tritonclient" or path.exists():  # not there if V2 was taken away
+            done = subprocess.run([program, path], stdout=subprocess.PIPE, text=True, env=kept)
+            answers[name] = done.stdout
+    assert json.loads(answers["curl"])["predictions"] == [expected]
+    assert answers["requests"].strip() == str(expected)
+    assert expected["label"] in answers.get("tritonclient", expected["label"])
