@@ -6,10 +6,14 @@ import re
 import subprocess
 import sys
 
+import pandas as pd
 import pytest
 from clientele import run
 from conftest import chromium
 from project import ROOT, load
+from sklearn.compose import make_column_transformer
+from sklearn.linear_model import LinearRegression
+from sklearn.pipeline import make_pipeline
 
 BROWSER = {"Accept": "text/html,application/xhtml+xml,application/xml;q=0.9,*/*;q=0.8"}
 PNG = (ROOT / "models/quality.png").read_bytes()
@@ -25,6 +29,22 @@ def page_of(client_of, folder):
         return client, client.get("/", headers=BROWSER).text
 
     return page
+
+
+@pytest.fixture
+def every_kind(folder_of):
+    """A regression of a feature of each kind, without examples and golden rows."""
+    kinds = {"count": "integer", "open": "boolean", "depth": "number", "colour": "category"}
+    about = {"description": "", "categories": ["a", "b"]}
+    features = [
+        about | {"name": name, "type": kind, "nullable": name != "count"}
+        for name, kind in kinds.items()
+    ]
+    rows = pd.DataFrame({"count": [0.0, 1, 2], "open": 0.0, "depth": 0.5, "colour": "a"})
+    steps = make_column_transformer(("passthrough", ["count"])), LinearRegression()
+    estimator = make_pipeline(*steps).fit(rows, [1.2, 1.3, 1.4])
+    parts = {"task": "regression", "golden": [], "baseline": {}, "plan": None}
+    return folder_of(estimator, features=features, target={"name": "y"}, **parts)
 
 
 def test_a_browser_gets_the_page_under_a_strict_policy(client):
@@ -163,10 +183,10 @@ def test_without_a_card_nothing_is_said_of_it(client_of, tmp_path):
 
 @pytest.mark.clients
 @pytest.mark.browser
-def test_the_page_in_a_browser(start, clients, regression, tmp_path):
+def test_the_page_in_a_browser(start, clients, every_kind, tmp_path):
     """Each check of with_chromium.py, and the code that the page offers, run as it is."""
     service = start(WEB_CONCURRENCY="1", MAX_ROWS="700")
-    other = start(WEB_CONCURRENCY="1", MODEL_DIR=str(regression))
+    other = start(WEB_CONCURRENCY="1", MODEL_DIR=str(every_kind), ENGINE="sklearn")
     service.ready()
     other.ready()
     places = service.url, other.url, tmp_path, ROOT / "build/screenshots"

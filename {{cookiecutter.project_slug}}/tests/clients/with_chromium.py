@@ -6,6 +6,7 @@ first paint and bytes of the page; the code that the page offers is left in FOLD
 
 import csv
 import json
+import re
 import sys
 import traceback
 from pathlib import Path
@@ -30,9 +31,9 @@ def check(function):
     return function
 
 
-def give(page, *lines):
+def give(page, *lines, header=HEADER):
     """Give a CSV file to the page; its bytes begin with a byte order mark."""
-    text = "\r\n".join([HEADER, *lines, ""])
+    text = "\r\n".join([header, *lines, ""])
     file = {"name": "rows.csv", "mimeType": "text/csv", "buffer": text.encode("utf-8-sig")}
     page.set_input_files("#file", files=[file])
     expect(page.locator("#summary")).to_contain_text("answered")
@@ -288,13 +289,35 @@ def it_works_behind_a_prefix_and_without_a_clipboard(page):
 
 
 @check
-def a_regression_s_value_is_shown(page):
+def a_regression_with_every_kind_of_feature(page):
     page.goto(REGRESSION)
-    page.get_by_label("area").fill("2")
+    assert page.get_by_role("button", name="Random").count() == 0
+    page.get_by_label("open").select_option("true")
+    page.get_by_label("depth").fill("-1e2")
+    page.get_by_label("count").fill("1.5")
+    page.get_by_label("count").press("Enter")
+    expect(page.locator("#refused")).to_contain_text("1 value to correct")
+    assert message(page, "count") == ("must be an integer, got a number with a fraction", "true")
+    page.get_by_label("count").fill("")
     page.keyboard.press("Enter")
-    expect(page.locator(".label")).to_have_text("16")
+    expect(page.locator(".message.bad")).to_have_text("is missing")
+    page.get_by_label("count").fill("3")
+    page.keyboard.press("Enter")
+    expect(page.locator(".label")).to_have_text(re.compile(r"^1\.\d{1,5}$"))
     assert page.locator(".bars").count() == 0
-    assert message(page, "area") == ("above 1, the most in training", None)
+    lines = page.locator("#requests").text_content()
+    assert '"count": 3,\n    "open": True,\n    "depth": -100,\n    "colour": None,\n' in lines
+    kinds = (("count", "INT64", 3), ("open", "BOOL", True), ("depth", "FP64", -100))
+    written = [f'"{name}": ("{kind}", {value}),\n' for name, kind, value in kinds]
+    written.append('"colour": ("BYTES", ""),\n')
+    tensors = page.locator("#tritonclient")
+    assert tensors.count() == 0 or "    ".join(written) in tensors.text_content()
+    give(page, "1,TRUE,,b", "2.5,maybe,0.5,", header="count,open,depth,colour")
+    assert page.locator("#faults li").all_inner_texts() == [
+        "Row 2: count must be an integer, got a number with a fraction; "
+        "open must be true or false, got a string"
+    ]
+    assert downloaded(page)[0]["prediction"].startswith("1.")
 
 
 def fill(page):
