@@ -21,7 +21,7 @@ def read(folder: Path) -> tuple[Markup, dict[str, bytes]]:
     markdown = MarkdownIt("commonmark", {"html": False}).enable("table")
     markdown.add_render_rule("table_open", lambda *_: TABLE)
     markdown.add_render_rule("table_close", lambda *_: "</table></div>\n")
-    tokens = markdown.parse(path.read_text(encoding="utf-8"))
+    tokens = markdown.parse(path.read_text(encoding="utf-8", errors="replace"))
     images: dict[str, bytes] = {}
     for token in tokens:
         if token.type.startswith("heading"):  # the page has a first heading of its own

@@ -82,7 +82,12 @@ async function predict(rows) {
   }
   if (response.ok) return content.predictions;
   const wait = Number(response.headers.get("Retry-After")) || 1;
-  throw new Refusal(response.status, content.detail ?? `status ${response.status}`, content.errors, wait);
+  throw new Refusal(
+    response.status,
+    content.detail ?? `status ${response.status}`,
+    content.errors,
+    wait,
+  );
 }
 
 // ---- one row
@@ -96,14 +101,16 @@ function mark(name, text, kind) {
   const message = $(`message-${i}`);
   message.textContent += `${message.textContent && "; "}${text}`;
   message.className = `message ${kind}`;
-  if (kind === "bad") for (const id of ["field", "other"]) $(`${id}-${i}`)?.setAttribute("aria-invalid", "true");
+  if (kind === "bad")
+    for (const id of ["field", "other"]) $(`${id}-${i}`)?.setAttribute("aria-invalid", "true");
   return true;
 }
 
 /** Take the marks of a field away, or of all. */
 function unmark(within = $("form")) {
   for (const message of within.querySelectorAll(".message")) message.textContent = "";
-  for (const field of within.querySelectorAll("[aria-invalid]")) field.removeAttribute("aria-invalid");
+  for (const field of within.querySelectorAll("[aria-invalid]"))
+    field.removeAttribute("aria-invalid");
 }
 
 /** Show a refusal: beside the fields that it names, and the rest above the form. */
@@ -112,7 +119,9 @@ function showRefusal({ message, errors }) {
   const list = element("ul");
   list.append(...others.map(({ loc, msg }) => element("li", `${loc.join(" ")}: ${msg}`)));
   const beside = errors.length - others.length;
-  const words = beside ? `Refused: ${beside} ${beside > 1 ? "values" : "value"} to correct below.` : message;
+  const words = beside
+    ? `Refused: ${beside} ${beside > 1 ? "values" : "value"} to correct below.`
+    : message;
   $("refused").replaceChildren(element("p", words), ...(others.length ? [list] : []));
   $("answer").replaceChildren(element("p", "No answer: the row was refused.", "hint"));
   const first = document.querySelector('#form [aria-invalid="true"]:not([hidden])');
@@ -132,14 +141,19 @@ function bars(probabilities) {
   const shares = Object.entries(probabilities).sort(([, a], [, b]) => b - a);
   const list = element("ul", "", "bars");
   for (const [name, share] of shares.slice(0, 12)) {
-    const [item, track, bar] = [element("li"), element("span", "", "track"), element("span", "", "bar")];
+    const [item, track, bar] = [
+      element("li"),
+      element("span", "", "track"),
+      element("span", "", "bar"),
+    ];
     bar.style.width = `${100 * share}%`;
     track.append(bar);
     item.append(element("span", name), element("span", percent(share), "share"), track);
     list.append(item);
   }
   const rest = shares.slice(12).reduce((sum, [, share]) => sum + share, 0);
-  if (shares.length > 12) list.append(element("li", `${shares.length - 12} more classes: ${percent(rest)}`));
+  if (shares.length > 12)
+    list.append(element("li", `${shares.length - 12} more classes: ${percent(rest)}`));
   return list;
 }
 
@@ -212,7 +226,8 @@ function changed() {
   features.forEach((feature, i) => {
     if (feature.type === "category") $(`other-${i}`).hidden = $(`field-${i}`).value !== "other";
   });
-  for (const [name, write] of Object.entries(CODE)) if ($(name)) $(name).textContent = write(formRow());
+  for (const [name, write] of Object.entries(CODE))
+    if ($(name)) $(name).textContent = write(formRow());
 }
 
 // ---- the same by code
@@ -221,7 +236,11 @@ const address = new URL(".", location.href);
 
 /** A value as a Python literal; JSON's strings and numbers are such. */
 function python(value) {
-  const words = new Map([[null, "None"], [true, "True"], [false, "False"]]);
+  const words = new Map([
+    [null, "None"],
+    [true, "True"],
+    [false, "False"],
+  ]);
   return words.get(value) ?? JSON.stringify(value);
 }
 
@@ -256,7 +275,9 @@ print(answer.json()["predictions"][0])
   },
   tritonclient(row) {
     // A boolean's tensor has no missing value, so it is left out.
-    const given = features.filter(({ name, type }) => name in row && !(type === "boolean" && row[name] === null));
+    const given = features.filter(
+      ({ name, type }) => name in row && !(type === "boolean" && row[name] === null),
+    );
     const pairs = given.map((feature) => [feature.name, tensor(feature, row[feature.name])]);
     const place = `${address.host}${address.pathname.replace(/\/$/, "")}`;
     const tls = address.protocol === "https:" ? ", ssl=True" : "";
@@ -333,7 +354,8 @@ function parseCsv(text, separator) {
 
 /** The text of a file. */
 async function textOf(file) {
-  if (file.size > MOST_BYTES) throw new Refusal(0, "The file is larger than 50 MB: use `model-service score`.");
+  if (file.size > MOST_BYTES)
+    throw new Refusal(0, "The file is larger than 50 MB: use `model-service score`.");
   try {
     // Without the byte order mark, which spreadsheets write.
     return new TextDecoder("utf-8", { fatal: true }).decode(await file.arrayBuffer());
@@ -353,12 +375,18 @@ function readTable(text) {
   const needed = absent.filter(({ nullable }) => !nullable);
   const listed = (list) => list.map(({ name }) => name).join(", ");
   if (!used.length || needed.length) {
-    throw new Refusal(0, `The first line must name the columns; there is no ${listed(used.length ? needed : features)}.`);
+    throw new Refusal(
+      0,
+      `The first line must name the columns; there is no ${listed(used.length ? needed : features)}.`,
+    );
   }
   if (twice.length) throw new Refusal(0, `Two columns are called ${twice[0]}.`);
   const note = absent.length ? ` Not in the file, so taken as missing: ${listed(absent)}.` : "";
   const rows = lines.map((cells, i) => {
-    const values = used.map((feature) => [feature.name, valueOf(feature, cells[names.indexOf(feature.name)] ?? "")]);
+    const values = used.map((feature) => [
+      feature.name,
+      valueOf(feature, cells[names.indexOf(feature.name)] ?? ""),
+    ]);
     const fits = cells.length === names.length;
     const faults = fits ? [] : [`has ${cells.length} cells, not ${names.length}`];
     return { number: i + 1, cells, json: JSON.stringify(Object.fromEntries(values)), faults };
@@ -397,7 +425,8 @@ async function answerRows(rows, goesOn) {
       return;
     } catch (error) {
       const named = (error.errors ?? []).filter(({ loc }) => rows[loc[1]]);
-      if (error.status === 503 && ++tries < 30) await new Promise((done) => setTimeout(done, 1000 * error.wait));
+      if (error.status === 503 && ++tries < 30)
+        await new Promise((done) => setTimeout(done, 1000 * error.wait));
       else if (!named.length) throw error;
       for (const { loc, msg } of named) rows[loc[1]].faults.push([...loc.slice(2), msg].join(" "));
       rows = rows.filter(({ faults }) => !faults.length);
@@ -417,19 +446,33 @@ function showBatch(file, { names, rows, note }) {
   const answered = rows.filter(({ answer }) => answer);
   const refused = rows.filter(({ faults }) => faults.length);
   const left = rows.length - answered.length - refused.length;
-  const counts = [`${COUNTED.format(answered.length)} rows answered`, `${COUNTED.format(refused.length)} refused`];
+  const counts = [
+    `${COUNTED.format(answered.length)} rows answered`,
+    `${COUNTED.format(refused.length)} refused`,
+  ];
   if (left) counts.push(`${COUNTED.format(left)} not sent`);
   const most = answered.length > SHOWN ? ` The first ${SHOWN} are shown.` : "";
   $("summary").textContent = `${file}: ${counts.join(", ")}.${note}${most}`;
-  const faults = refused.slice(0, SHOWN).map((row) => element("li", `Row ${row.number}: ${row.faults.join("; ")}`));
-  if (refused.length > SHOWN) faults.push(element("li", `${refused.length - SHOWN} more: see the download`));
+  const faults = refused
+    .slice(0, SHOWN)
+    .map((row) => element("li", `Row ${row.number}: ${row.faults.join("; ")}`));
+  if (refused.length > SHOWN)
+    faults.push(element("li", `${refused.length - SHOWN} more: see the download`));
   $("faults").replaceChildren(...faults);
   const [head, body] = [element("thead"), element("tbody")];
   head.append(line(["row", "prediction", "probability", ...names, "flags"], "th"));
   for (const { number, cells, answer } of answered.slice(0, SHOWN)) {
     const share = answer.probabilities?.[answer.label];
     const flags = answer.flags.map((flag) => `${flag.feature} ${flagText(flag)}`).join("; ");
-    body.append(line([number, labelOf(answer.label), share === undefined ? "" : percent(share), ...cells, flags]));
+    body.append(
+      line([
+        number,
+        labelOf(answer.label),
+        share === undefined ? "" : percent(share),
+        ...cells,
+        flags,
+      ]),
+    );
   }
   $("answers").replaceChildren(...(answered.length ? [head, body] : []));
   $("batch").hidden = false;
@@ -444,10 +487,19 @@ function table(names, rows) {
   const lines = rows.map(({ cells, answer, faults }) => {
     const shares = classes.map((name) => answer?.probabilities[name] ?? "");
     const flags = answer?.flags.map(({ feature, flag }) => `${feature}:${flag}`).join(" ");
-    return [...own.map(([, i]) => cells[i] ?? ""), answer?.label ?? "", ...shares, flags ?? "", faults.join("; ")];
+    return [
+      ...own.map(([, i]) => cells[i] ?? ""),
+      answer?.label ?? "",
+      ...shares,
+      flags ?? "",
+      faults.join("; "),
+    ];
   });
-  const quote = (cell) => (/[",\r\n]/.test(cell) ? `"${String(cell).replaceAll('"', '""')}"` : cell);
-  return [[...own.map(([name]) => name), ...added], ...lines].map((cells) => `${cells.map(quote).join(",")}\r\n`).join("");
+  const quote = (cell) =>
+    /[",\r\n]/.test(cell) ? `"${String(cell).replaceAll('"', '""')}"` : cell;
+  return [[...own.map(([name]) => name), ...added], ...lines]
+    .map((cells) => `${cells.map(quote).join(",")}\r\n`)
+    .join("");
 }
 
 /** Hand a text to the person as a file. */
@@ -499,7 +551,8 @@ for (const kind of ["dragover", "dragleave", "drop"]) {
   $("drop").addEventListener(kind, (event) => {
     event.preventDefault();
     $("drop").classList.toggle("over", kind === "dragover");
-    if (kind === "drop" && event.dataTransfer.files.length) predictFile(event.dataTransfer.files[0]);
+    if (kind === "drop" && event.dataTransfer.files.length)
+      predictFile(event.dataTransfer.files[0]);
   });
 }
 
