@@ -150,7 +150,7 @@ def all_works_without_a_mouse(page):
         page.keyboard.press("Enter")
     file = {"name": "a.csv", "mimeType": "text/csv", "buffer": f"{HEADER}\n{GOOD}\n".encode()}
     chooser.value.set_files(files=[file])
-    expect(page.locator("#summary")).to_contain_text("1 rows answered")
+    expect(page.locator("#summary")).to_contain_text("1 answered")
     focus("download")
     with page.expect_download():
         page.keyboard.press("Enter")
@@ -166,7 +166,7 @@ def a_file_is_predicted_but_for_its_bad_rows(page):
     lines = [odd, "Biscoe,long,13.2,211,heavy,female,", "Biscoe,46.1", ",46.1,13.2,211,4500,male,"]
     lines += ["", "<b>Mars</b>,NA,,211,4500,nan,=1+1"]
     give(page, *lines)
-    words = "rows.csv: 2 rows answered, 3 refused."
+    words = "rows.csv: 2 answered, 3 refused."
     expect(page.locator("#summary")).to_have_text(words)
     assert page.locator("#faults li").all_inner_texts() == [
         "Row 2: bill_length_mm must be a number, got a string; "
@@ -198,7 +198,7 @@ def a_large_file_goes_in_pieces_and_a_busy_service_is_asked_again(page):
     lines = [GOOD + str(i) for i in range(1600)]
     lines[1500] = "Biscoe,x,13.2,211,4500,female,"
     give(page, *lines)
-    expect(page.locator("#summary")).to_contain_text("1,599 rows answered, 1 refused")
+    expect(page.locator("#summary")).to_contain_text("1,599 answered, 1 refused")
     assert sent == [700, 700, 700, 200, 199]
     assert page.locator("#answers tbody tr").count() == 100
     rows = downloaded(page)
@@ -213,7 +213,7 @@ def a_file_can_be_stopped(page):
     file = {"name": "a.csv", "mimeType": "", "buffer": f"{HEADER}\n{GOOD}\n".encode()}
     page.set_input_files("#file", files=[file])
     page.get_by_role("button", name="Stop").click()
-    expect(page.locator("#summary")).to_have_text("a.csv: 0 rows answered, 0 refused, 1 not sent.")
+    expect(page.locator("#summary")).to_have_text("a.csv: 0 answered, 0 refused, 1 not sent.")
     expect(page.locator("#progress")).to_be_hidden()
 
 
@@ -231,7 +231,7 @@ def a_file_that_cannot_be_read_is_refused_at_once(page):
     # Another separator; what is absent and may be missing is said.
     file = {"name": "a", "mimeType": "", "buffer": b"island;sex\nDream;male\n"}
     page.set_input_files("#file", files=[file])
-    expect(page.locator("#summary")).to_contain_text("1 rows answered, 0 refused. Not in the file")
+    expect(page.locator("#summary")).to_contain_text("1 answered, 0 refused. Not in the file")
     assert page.locator("#batch-refused").inner_text() == ""
 
 
@@ -244,7 +244,7 @@ def a_file_can_be_dropped(page):
         document.getElementById("drop").dispatchEvent(new DragEvent("drop", options));
     }"""
     page.evaluate(drop, f"{HEADER}\n{GOOD}\n")
-    expect(page.locator("#summary")).to_contain_text("1 rows answered")
+    expect(page.locator("#summary")).to_contain_text("1 answered")
 
 
 @check

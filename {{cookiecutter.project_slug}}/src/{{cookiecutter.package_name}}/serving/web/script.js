@@ -447,7 +447,7 @@ function showBatch(file, { names, rows, note }) {
   const refused = rows.filter(({ faults }) => faults.length);
   const left = rows.length - answered.length - refused.length;
   const counts = [
-    `${COUNTED.format(answered.length)} rows answered`,
+    `${COUNTED.format(answered.length)} answered`,
     `${COUNTED.format(refused.length)} refused`,
   ];
   if (left) counts.push(`${COUNTED.format(left)} not sent`);
