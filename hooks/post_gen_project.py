@@ -13,7 +13,7 @@ Generated {answers["project_slug"]}, with a trained model in models/. Next:
 
   cd {answers["project_slug"]}
   make install      # a virtual environment with the locked dependencies
-  make serve        # predictions on http://127.0.0.1:{answers["port"]}
+  make serve        # predictions, and a page to try them, on http://127.0.0.1:{answers["port"]}
   make help         # every other command
 """)
 

@@ -45,8 +45,8 @@ def check_well_formed(project: Bake) -> None:
         assert "\r" not in text, name
         assert not re.search(r"cookiecutter\.", text), name
         if not name.startswith((".github", "monitoring")) and path.suffix != ".html":
-            # ${{ }} is GitHub's own, {{ $labels }} Prometheus', {{label}} Grafana's; a page is a
-            # template of its own.
+            # ${{ }} is GitHub's own, {{ $labels }} Prometheus', {{label}} Grafana's; pages are
+            # templates of the service.
             assert not re.search(r"\{\{ |\{%", text), name
         if not name.endswith(("Apache-2.0", "LICENSE", "README.md")):
             assert "\n\n\n\n" not in text, name

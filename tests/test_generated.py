@@ -67,6 +67,10 @@ ROOMS = {
         ["serving/openapi.py", "serving/docs.py", "tests/test_openapi.py", "tests/test_docs.py"],
         "serving/app.py",
     ),
+    "web": (
+        ["serving/web", "tests/test_web.py", "tests/clients/with_chromium.py"],
+        "serving/app.py",
+    ),
     "docs": (["serving/docs.py", "tests/test_docs.py"], "serving/app.py"),
     "predictions": (["serving/predictions.py", "tests/test_predictions.py"], "serving/app.py"),
     "metrics": (
@@ -209,8 +213,7 @@ def test_a_room_can_be_removed(room, tmp_path, installed):
     same = same if room != "compiled" else ()
     if not registry or registry.startswith("cli/"):  # nothing of the service: `test_api` is enough
         same = (*same, *DIALECTS, "dialects", "express", "metrics", "openapi", "predictions")
-        same = (*same, "drift_gauge")
-        same = (*same, "proof", "tables", "together")
+        same = (*same, "drift_gauge", "proof", "tables", "together", "web")
     fewer = [f"--ignore=tests/test_{name}.py" for name in same]
     fewer += ["-m", "not docker and not clients"]
     pytest_ = [python, "-m", "pytest", "-p", "no:cacheprovider", *fewer]

@@ -195,6 +195,12 @@ def start(tmp_path: Path) -> Iterator[Callable[..., Service]]:
             service.process.wait()
 
 
+def chromium() -> str | None:
+    """The browser of this machine, if there is one."""
+    names = ("chromium", "chromium-browser", "google-chrome")
+    return next(filter(None, map(shutil.which, names)), None)
+
+
 def docker_answers() -> bool:
     try:
         return subprocess.run(["docker", "version"], capture_output=True).returncode == 0
@@ -203,8 +209,13 @@ def docker_answers() -> bool:
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Skip tests in containers where no engine answers; REQUIRE_DOCKER=1 lets them fail there."""
-    marked = [item for item in items if item.get_closest_marker("docker")]
-    if marked and not os.environ.get("REQUIRE_DOCKER") and not docker_answers():
-        for item in marked:
-            item.add_marker(pytest.mark.skip(reason="no container engine answers to `docker`"))
+    """Skip tests whose program is missing; REQUIRE_DOCKER=1, REQUIRE_BROWSER=1: they fail there."""
+    missing = {
+        "docker": (docker_answers, "no container engine answers to `docker`"),
+        "browser": (chromium, "there is no Chromium"),
+    }
+    for mark, (found, reason) in missing.items():
+        marked = [item for item in items if item.get_closest_marker(mark)]
+        if marked and not os.environ.get(f"REQUIRE_{mark.upper()}") and not found():
+            for item in marked:
+                item.add_marker(pytest.mark.skip(reason=reason))

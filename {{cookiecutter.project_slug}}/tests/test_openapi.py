@@ -25,7 +25,7 @@ def test_every_route_is_in_the_document_and_its_examples_are_answered(client_of)
     names = {"name": "penguins", "version": "1"}
     for rule in client.application.url_map.iter_rules():
         path = re.sub(r"<(\w+)>", lambda found: names[found[1]], rule.rule)
-        if not path.startswith("/docs"):
+        if not rule.endpoint.startswith(("swagger_ui.", "web.")):  # pages for people
             methods = {method.lower() for method in rule.methods - {"HEAD", "OPTIONS"}}
             assert methods <= document["paths"][path].keys(), path
     answered = 0

@@ -24,6 +24,7 @@ ROOMS = (
     "tabular",
     "metrics",
     "drift",
+    "web",
     "dialects",
     "openapi",
     "docs",

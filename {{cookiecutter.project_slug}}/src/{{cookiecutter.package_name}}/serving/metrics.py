@@ -46,7 +46,7 @@ GAUGES: dict[str, tuple[tuple[str, ...], str]] = {
 SECONDS = "http_request_duration_seconds"
 BOUNDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)
 METHODS = frozenset(HTTPMethod)
-NATIVE = frozenset(("", "predict", "health", "swagger_ui"))  # blueprints that are no dialect
+NATIVE = frozenset(("", "predict", "health", "swagger_ui", "web"))  # no dialects' blueprints
 ROUTE = "/metrics"
 
 

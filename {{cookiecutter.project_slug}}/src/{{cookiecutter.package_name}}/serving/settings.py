@@ -37,6 +37,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     max_concurrent: Positive = 8
     max_wait_seconds: Annotated[float, msgspec.Meta(ge=0.1, le=20)] = 5.0
 
+    web: Literal["on", "off"] = "on"  # the page at `/`
     # all, native, or names of serving/dialects, separated by commas.
     dialects: str = "all"
     # Whose `/invocations` it is; unset: MLflow's, if `dialects` has it.

@@ -173,10 +173,12 @@ def baseline(column: Column) -> Baseline:
 
 
 def golden(description: Manifest, estimator: Any, split: Split) -> list[Golden]:
-    """Rows for the self-check: one of each class, each feature missing, unknown and extreme."""
-    firsts = np.unique(split.test_target, return_index=True)[1][:10]
+    """Rows for the self-check: ten real ones, with one of each class among them; then an example
+    with each feature missing, unknown and extreme."""
+    firsts = np.unique(split.test_target, return_index=True)[1].tolist()[:10]
+    real = [*dict.fromkeys([*sorted(firsts), *range(len(split.test_rows))])][:10]
     middle: dict[str, Value] = {feature.name: feature.example for feature in description.features}
-    rows = [*(split.test_rows[i] for i in sorted(firsts)), middle]
+    rows = [*(split.test_rows[i] for i in real), middle]
     for feature in description.features:
         odd: list[Value] = [None] if feature.nullable else []
         if feature.type == "category":
