@@ -179,11 +179,13 @@ def test_every_panel_has_data_and_alerts_follow_the_service(start, tmp_path):
                 return firing() >= {"Overload", "LogFailures"}
 
             wait_for(lambda: {panel for panel, _ in without_data()} <= {"Told to come again (503)"})
+            # One row over and over is not what training had; a machine may be slow.
+            drifted = {"Drift"} if "drift" in load("serving.app").ROOMS else set()
+            wait_for(lambda: firing() >= drifted)
             time.sleep(4)  # some evaluations
             [group] = ask("rules")["groups"]
             assert [rule["health"] for rule in group["rules"]] == ["ok"] * len(ALERTS), group
-            # A machine with much else to do may be slow.
-            assert firing() - {"SlowAnswers"} == set()
+            assert firing() - {"SlowAnswers"} == drifted
 
             service.logs.rename(tmp_path / "moved")
             wait_for(overload)

@@ -16,7 +16,7 @@ from sklearn.linear_model import LinearRegression
 from sklearn.pipeline import make_pipeline
 
 BROWSER = {"Accept": "text/html,application/xhtml+xml,application/xml;q=0.9,*/*;q=0.8"}
-PNG = (ROOT / "models/quality.png").read_bytes()
+PNG = (ROOT / "models/importance.png").read_bytes()
 
 
 @pytest.fixture
@@ -75,7 +75,7 @@ def test_a_browser_gets_the_page_under_a_strict_policy(client):
 
 
 def test_what_did_not_change_is_not_sent_again(client):
-    for path in ("/", "/web/script.js", "/web/card/quality.png"):
+    for path in ("/", "/web/script.js", "/web/card/importance.png"):
         first = client.get(path, headers=BROWSER)
         again = client.get(path, headers={**BROWSER, "If-None-Match": first.headers["ETag"]})
         assert (first.status_code, again.status_code, again.data) == (200, 304, b"")
@@ -122,7 +122,7 @@ def test_clients_cannot_make_labels(client):
 
 def test_off_leaves_nothing_of_it(client_of):
     client = client_of(web="off", dialects="native")
-    for path in ("/", "/web/script.js", "/web/card/quality.png"):
+    for path in ("/", "/web/script.js", "/web/card/importance.png"):
         assert client.get(path, headers=BROWSER).status_code == 404
     with pytest.raises(load("serving.settings").SettingsError, match="WEB='no'"):
         load("serving.settings").Settings.from_environment({"WEB": "no"})
@@ -150,7 +150,7 @@ def test_facts_for_the_script_cannot_leave_their_place(client_of, edit):
 def test_the_card_is_on_the_page_without_html_of_its_own(page_of):
     client, page = page_of(
         "# Card\n\n<script>alert(1)</script> [x](javascript:alert(1))\n\n"
-        "| a | b |\n| --- | --- |\n| 1 | `2` |\n\n![a plot](quality.png)"
+        "| a | b |\n| --- | --- |\n| 1 | `2` |\n\n![a plot](importance.png)"
     )
     assert "<h2>Card</h2>" in page
     assert "&lt;script&gt;alert" in page
@@ -170,7 +170,7 @@ def test_only_images_that_the_card_names_are_served(page_of, folder, tmp_path):
     assert page.count("<img ") == 1
     assert page.count("<p>words</p>") == len(names)
     assert client.get("/web/card/a%20b.png").data == PNG
-    for name in (*names, "other.png", "%2e%2e%2fsecret.png", "card.md", "quality.png"):
+    for name in (*names, "other.png", "%2e%2e%2fsecret.png", "card.md", "importance.png"):
         answer = client.get(f"/web/card/{name}")
         assert (answer.status_code, answer.mimetype) == (404, "application/json"), name
 
