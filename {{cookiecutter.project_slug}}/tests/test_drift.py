@@ -268,10 +268,7 @@ def test_a_regression_has_its_mean_over_time(log, regression, edit):
     quantiles = np.linspace(0, 1, 11).tolist()
     baseline = {"missing_share": 0.0, "quantiles": quantiles, "bins": [0.1] * 10}
     edit(lambda m: m.update(baseline={"area": baseline}))
-    text = [
-        line({"area": i / 400}, i, label=float(i // 2), model=("penguins", "1"), minutes=3)
-        for i in range(400)
-    ]
+    text = [line({"area": i / 400}, i // 2, label=float(i // 2), minutes=6) for i in range(400)]
     log.write_text("\n".join([*text, line({"area": 0.5}, label=None)]))
     found, _ = report(log, "--out", log.with_name("r.html"), models=regression)
     steps = found["predictions"]["steps"]
