@@ -207,9 +207,9 @@ def test_rotated_files_are_read_from_the_oldest_on(log, rows):
     found, _ = report(log)
     assert (found["rows"], found["files"]) == (60, 4)
     assert found["first"] == START.isoformat()
-    found, _ = report(log, "--last", 20)
-    assert found["rows"] == 20
-    assert found["first"] == (START + timedelta(minutes=40)).isoformat()
+    found, _ = report(log, "--last", 35)
+    assert found["rows"] == 35
+    assert found["first"] == (START + timedelta(minutes=25)).isoformat()
 
 
 def test_a_time_is_chosen(log, rows):
@@ -268,20 +268,17 @@ def test_a_regression_has_its_mean_over_time(log, regression, edit):
     quantiles = np.linspace(0, 1, 11).tolist()
     baseline = {"missing_share": 0.0, "quantiles": quantiles, "bins": [0.1] * 10}
     edit(lambda m: m.update(baseline={"area": baseline}))
-    text = [
-        line({"area": i / 400}, i, label=float(i), model=("penguins", "1"), minutes=3)
-        for i in range(400)
-    ]
+    text = [line({"area": i / 400}, i // 2, label=float(i // 2), minutes=6) for i in range(400)]
     log.write_text("\n".join([*text, line({"area": 0.5}, label=None)]))
     found, _ = report(log, "--out", log.with_name("r.html"), models=regression)
     steps = found["predictions"]["steps"]
     assert found["predictions"]["seconds"] == 3600
     assert len(steps) == 20
-    assert steps[0]["mean"] == pytest.approx(np.arange(20).mean())
+    assert steps[0]["mean"] == pytest.approx((np.arange(20) // 2).mean())
     assert steps[-1] == {
         "start": "2026-01-01T19:00:00+00:00",
         "rows": 20,
-        "mean": pytest.approx(np.arange(380, 400).mean()),
+        "mean": pytest.approx((np.arange(380, 400) // 2).mean()),
     }
     assert "mean prediction" in log.with_name("r.html").read_text()
 
