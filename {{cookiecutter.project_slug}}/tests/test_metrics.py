@@ -143,6 +143,7 @@ def test_clients_cannot_make_labels(client):
     for i in range(100):
         client.get(f"/{i}")
         client.open("/predict", method=f"VERB{i}")
+        client.post("/predict", data=b"{}", headers={"Content-Encoding": f"coding{i}"})
         client.post("/predict", json={"instances": [ROW | {f"feature{i}": i}]})
         client.post("/predict", json={"instances": [ROW | {"island": f"island {i}"}]})
     assert len(of(client)) - before < 90
@@ -157,6 +158,17 @@ def test_lines_that_were_not_written_are_counted(client_of, tmp_path):
         client.post("/predict", json={"instances": [ROW]})
     for _ in range(2):
         assert total(of(client), "log_failures_total", file="predictions.jsonl") == 3
+
+
+def test_a_worker_that_nobody_scrapes_tells_of_lost_lines(client_of, tmp_path, monkeypatch):
+    monkeypatch.setenv("METRICS_DIR", str(tmp_path))
+    client = client_of(log_dir=str(tmp_path / "none"))
+    if not client.application.extensions["volumes"]:
+        pytest.skip("the prediction log was taken away")
+    for _ in range(3):
+        client.post("/predict", json={"instances": [ROW]})
+    read, lost = load("operations.totals").read, ("log_failures", "predictions.jsonl")
+    wait_for(lambda: dict(read(tmp_path / "0.json").counted).get(lost), 3)
 
 
 def test_1000_workers_leave_one_file_a_slot_and_lose_nothing(tmp_path, monkeypatch):
@@ -195,13 +207,10 @@ def test_what_a_killed_worker_had_in_flight_ends_with_it(tmp_path, monkeypatch):
     assert worker.merged() == {("n",): 1, ("now",): 3}
 
 
-def test_a_worker_that_hangs_in_its_first_request_is_seen(tmp_path, monkeypatch):
-    totals = load("operations.totals").Totals
-    monkeypatch.setenv("WORKER_SLOT", "1")
-    totals(tmp_path, lambda: {("now",): 1}).start()
-    monkeypatch.setenv("WORKER_SLOT", "0")
-    other = totals(tmp_path)
-    wait_for(other.merged, {("now",): 1})
+def test_a_worker_that_hangs_in_its_first_request_is_seen(tmp_path):
+    module = load("operations.totals")
+    module.Totals(tmp_path, lambda: {("now",): 1}).start()
+    wait_for(lambda: module.read(tmp_path / "0.json").now, [(("now",), 1)])
 
 
 def test_workers_add_up_and_a_killed_one_takes_nothing_along(start):

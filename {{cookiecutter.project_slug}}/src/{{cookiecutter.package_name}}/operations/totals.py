@@ -33,7 +33,7 @@ class Totals:
     def __init__(self, folder: Path | None, now: Callable[[], Numbers] = dict) -> None:
         """With a folder, the numbers are also in its file for WORKER_SLOT, at most 0.5 s old.
 
-        `now` gives numbers that rise and fall, and end with the process.
+        `now`, called before each save, gives numbers that rise and fall, and end with the process.
         """
         self._folder = folder
         self._now = now
@@ -72,8 +72,9 @@ class Totals:
         """The sums over all workers."""
         self.start()
         if self._folder is None:
+            now = self._now()
             with self._lock:
-                return self._numbers | self._now()
+                return self._numbers | now
         self.save()  # so that what was once seen is never lost
         sums: Numbers = {}
         for file in self._folder.glob("*.json"):
@@ -85,8 +86,8 @@ class Totals:
 
     def save(self) -> None:
         """Write the numbers to the file, whole or not at all."""
+        now = self._now()
         with self._lock:
-            now = self._now()
             if self._folder and (self._changed or now != self._last_now):
                 new = self._file().with_suffix(".new")
                 saved = Saved(os.getpid(), [*self._numbers.items()], [*now.items()])

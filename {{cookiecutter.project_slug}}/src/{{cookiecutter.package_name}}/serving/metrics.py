@@ -5,6 +5,7 @@ A removable room: without this file and its name in `app.ROOMS` there is no such
 
 import os
 import platform
+import threading
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from http import HTTPMethod
@@ -63,10 +64,16 @@ class Metrics(Collector):
         self._native = native
         self._volumes = volumes
         self._current = access_log.current
+        self._lock = threading.Lock()
         self.totals = Totals(Path(folder) if folder else None, self._now)
 
     def _now(self) -> Numbers:
-        """What is in flight in this worker."""
+        """What is in flight in this worker; what its log files did not take is counted first."""
+        with self._lock:  # a scrape and the thread that saves
+            for volume in self._volumes:
+                new, volume.counted = volume.failures - volume.counted, volume.failures
+                if new:
+                    self.totals.add({("log_failures", volume.path.name): new})
         numbers: Numbers = {("predictions_in_flight",): self._native.slots.taken()}
         for (route, blueprint), count in Counter(self._current.copy().values()).items():
             if route != ROUTE:
@@ -110,10 +117,6 @@ class Metrics(Collector):
 
     def collect(self) -> Iterator[Metric]:
         """All metrics, anew: the engine is known only once the proof has run."""
-        for volume in self._volumes:
-            new, volume.counted = volume.failures - volume.counted, volume.failures
-            if new:
-                self.totals.add({("log_failures", volume.path.name): new})
         merged: Numbers = {("log_failures", volume.path.name): 0 for volume in self._volumes}
         merged |= self.totals.merged()
         for made, kind in ((CounterMetricFamily, COUNTERS), (GaugeMetricFamily, GAUGES)):
