@@ -112,13 +112,15 @@ def prometheus(folder, target):
         assert answer.ok, answer.text
         return answer.json()["data"]
 
-    def listens():
+    def is_ready():
         assert process.poll() is None, (folder / "prometheus.log").read_text()
-        with socket.socket() as probe:
-            return probe.connect_ex(("127.0.0.1", port)) == 0
+        try:
+            return requests.get(f"http://127.0.0.1:{port}/-/ready", timeout=60).ok
+        except requests.ConnectionError:
+            return False
 
     try:
-        wait_for(listens)
+        wait_for(is_ready)
         yield ask
     finally:
         process.terminate()
@@ -134,17 +136,18 @@ def wait_for(done: Callable[[], bool], seconds=60):
 
 @needs_prometheus
 def test_every_panel_has_data_and_alerts_follow_the_service(start, tmp_path, rows):
-    service = start(WEB_CONCURRENCY="2", MAX_WAIT_SECONDS="1")
+    service = start(WEB_CONCURRENCY="2", MAX_WAIT_SECONDS="1", DRIFT_ROWS="400")
     service.ready()
     host = service.url.removeprefix("http://")
-    stopped = threading.Event()
+    moved, stopped = threading.Event(), threading.Event()
 
     def traffic():
         for i in itertools.count():
             if stopped.wait(0.05):
                 break
-            # Rows like those of training, but for one.
-            service.post([*rows[i % 8 :: 8], ROW | {"island": "Atlantis"}])
+            # Rows like those of training, but for one; later one row over and over.
+            usual_rows = [ROW] * 40 if moved.is_set() else rows[i % 8 :: 8]
+            service.post([*usual_rows, ROW | {"island": "Atlantis"}])
             service.post([{"island": 3}])
 
     usual = threading.Thread(target=traffic)
@@ -167,6 +170,8 @@ def test_every_panel_has_data_and_alerts_follow_the_service(start, tmp_path, row
                     if not found or any(one["value"][1] == "NaN" for one in found):
                         yield panel
 
+            drift = {"Drift"} if "drift" in load("serving.app").ROOMS else ()
+
             def overload():
                 """Requests that wait for longer than MAX_WAIT_SECONDS."""
                 workers = service.workers()
@@ -178,17 +183,16 @@ def test_every_panel_has_data_and_alerts_follow_the_service(start, tmp_path, row
                     for worker in workers:
                         os.kill(worker, signal.SIGCONT)
                 assert 503 in {answer.result().status_code for answer in answers}
-                return firing() >= {"Overload", "LogFailures"}
+                return firing() >= {"Overload", "LogFailures", *drift}
 
             wait_for(lambda: {panel for panel, _ in without_data()} <= {"Told to come again (503)"})
-            # One row over and over is not what training had; a machine may be slow.
-            drifted = {"Drift"} if "drift" in load("serving.app").ROOMS else set()
-            wait_for(lambda: firing() >= drifted)
             time.sleep(4)  # some evaluations
             [group] = ask("rules")["groups"]
             assert [rule["health"] for rule in group["rules"]] == ["ok"] * len(ALERTS), group
-            assert firing() - {"SlowAnswers"} == drifted
+            # A machine with much else to do may be slow.
+            assert firing() - {"SlowAnswers"} == set()
 
+            moved.set()
             service.logs.rename(tmp_path / "moved")
             wait_for(overload)
             assert [*without_data()] == []
