@@ -13,6 +13,11 @@ import requests
 from baking import ROOT, Bake, bake, environment, free_port
 
 DIALECTS = ("v2", "v1", "mlflow", "sagemaker", "vertex")
+# Tests of what predicts on a GPU.
+OF_DEVICES = [
+    f"tests/{name}.py"
+    for name in ("devices", "strict_device", "test_device", "test_gpu", "test_nvforest")
+]
 # A room: what is deleted, and the list in which its name stands.
 ROOMS = {
     "score": (["cli/score.py", "cli/tables.py", "tests/test_score.py"], "cli/__init__.py"),
@@ -26,6 +31,7 @@ ROOMS = {
             "tests/test_compiled.py",
             "tests/test_proof.py",
             "tests/test_training.py",
+            *OF_DEVICES,
             "tests/pipelines.py",
             "tests/table.py",
         ],
@@ -34,6 +40,8 @@ ROOMS = {
     "compiled": (
         [
             "model/compiled",
+            "model/device",  # whose rows its plan prepares
+            *OF_DEVICES,
             "tests/test_any_pipeline.py",
             "tests/test_compiled.py",
             "tests/test_proof.py",
@@ -79,6 +87,8 @@ ROOMS = {
         ],
         None,
     ),
+    "device": (["model/device", *OF_DEVICES], "model/predictor.py"),
+    "deploy": (["deploy"], None),
     "github": ([".github"], None),
 }
 
@@ -105,7 +115,11 @@ def test_the_project_s_container_tests_pass(installed):
 
 
 def test_the_project_s_tests_pass_with_every_option_changed(changed_installed):
-    fewer = ["-m", "not docker and not clients", "--ignore=tests/test_any_pipeline.py"]
+    fewer = [
+        "-m",
+        "not docker and not clients and not nvforest",
+        "--ignore=tests/test_any_pipeline.py",
+    ]
     output = changed_installed.run(".venv/bin/python", "-m", "pytest", *fewer).stdout
     assert passed(output) > 100
 
@@ -184,7 +198,10 @@ def test_a_room_can_be_removed(room, tmp_path, installed):
         path = (package if inside else project.path) / name
         shutil.rmtree(path) if path.is_dir() else path.unlink()
     if registry:
-        names = {room, *(Path(name).stem for name in files if name.startswith("serving/"))}
+        names = {
+            room,
+            *(Path(name).stem for name in files if name.startswith(("serving/", "model/"))),
+        }
         for name in names:
             text = (package / registry).read_text()
             without = re.sub(rf'"{name}", |, "{name}"|"{name}",', "", text, count=1)
@@ -193,13 +210,22 @@ def test_a_room_can_be_removed(room, tmp_path, installed):
     # The installed project's environment, with this one's sources before its own.
     python, source = installed.path / ".venv/bin/python", f"{project.path}/src"
     # What no removed file can change need not run once more; test_together starts the service.
-    same = ("any_pipeline", "compiled", "cli", "files", "operations", "service", "training")
+    same = (
+        "any_pipeline",
+        "compiled",
+        "device",
+        "cli",
+        "files",
+        "operations",
+        "service",
+        "training",
+    )
     same = same if room != "compiled" else ()
     if not registry or registry.startswith("cli/"):  # nothing of the service: `test_api` is enough
         same = (*same, *DIALECTS, "dialects", "express", "metrics", "openapi", "predictions")
         same = (*same, "proof", "tables", "together")
     fewer = [f"--ignore=tests/test_{name}.py" for name in same]
-    fewer += ["-m", "not docker and not clients"]
+    fewer += ["-m", "not docker and not clients and not nvforest"]
     pytest_ = [python, "-m", "pytest", "-p", "no:cacheprovider", *fewer]
     assert passed(project.run(*pytest_, PYTHONPATH=source).stdout) > 60
     cache = installed.path / ".mypy_cache"

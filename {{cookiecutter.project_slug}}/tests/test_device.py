@@ -1,18 +1,17 @@
 """Prediction on a GPU, without one: what goes there, what is refused, and what is shown of it."""
 
 import json
-import os
-import subprocess
 import sys
 import threading
+import time
 from concurrent.futures import ThreadPoolExecutor
 from types import SimpleNamespace
 
 import numpy as np
 import pytest
 from devices import FORESTS
-from pipelines import CASES, DENSE, dense, hist
-from project import ROOT, load
+from pipelines import DENSE, dense, hist
+from project import load
 from sklearn import ensemble, linear_model, svm
 from sklearn import preprocessing as pre
 from table import fitted, perturbed, same
@@ -187,7 +186,7 @@ def test_rows_go_to_the_device_in_bounded_parts_and_queued_requests_together(
         busy.wait(30)
         answers += [pool.submit(model.answer, batch) for _ in range(4)]
         while len(queue) < 4:
-            pass
+            time.sleep(0.001)
         go_on.set()
         for each in answers:
             same(expected, each.result())

@@ -39,7 +39,10 @@ LARGE = {
         DENSE,
         ensemble.RandomForestClassifier(100, max_depth=12, random_state=0),
     ),
-    "forest, 500 trees": (DENSE, ensemble.RandomForestClassifier(500, random_state=0)),
+    "forest, 500 trees of depth 8": (
+        DENSE,
+        ensemble.RandomForestClassifier(500, max_depth=8, random_state=0),
+    ),
 }
 
 
@@ -176,13 +179,13 @@ def test_from_how_many_rows_on_the_gpu_is_faster(gpu):
         f"{date.today()}, {gpu.gpu}, driver {driver}, {CORES} CPU cores, "
         f"Python {platform.python_version()}.\n{versions}.\n\n"
         "Milliseconds a call, median. The compiled engine runs in one thread, as in a worker, and\n"
-        f"with the rows dealt out to {CORES}; the GPU's time includes the way there and back, and the\n"
-        "ratio is to the faster of the two. *Last step*: the trees alone, without the preprocessing,\n"
-        "which runs on the host in both.\n"
+        f"with the rows dealt out to {CORES}; the ratio is to the faster of the two. The GPU's\n"
+        "time includes the way there and back. *Last step*: the trees alone, without the\n"
+        "preprocessing, which runs on the host in both.\n"
     )
     for name, steps in LARGE.items():
         text += f"\n## {name}\n\n"
-        text += f"| rows | CPU, 1 thread | CPU, {CORES} | GPU | CPU / GPU "
+        text += f"| rows | CPU, 1 thread | CPU, {CORES} threads | GPU | CPU / GPU "
         text += "| last step, CPU | GPU | CPU / GPU |\n" + 8 * "| --- " + "|\n"
         for rows, (one, all_, cuda, last, last_cuda) in measured(steps):
             text += (
