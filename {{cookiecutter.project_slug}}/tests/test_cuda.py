@@ -1,6 +1,6 @@
 """The image for GPUs, where there is none: it refuses to start, or serves on the CPU and says why.
 
-Built without CUDA's own libraries, 1.4 GB that only a GPU needs.
+Built without CUDA's own libraries, 1.2 GB to fetch that only a GPU needs.
 """
 
 import json

@@ -185,7 +185,8 @@ def test_rows_go_to_the_device_in_bounded_parts_and_queued_requests_together(
         answers = [pool.submit(model.answer, batch)]
         busy.wait(30)
         answers += [pool.submit(model.answer, batch) for _ in range(4)]
-        while len(queue) < 4:
+        end = time.monotonic() + 30
+        while len(queue) < 4 and time.monotonic() < end:
             time.sleep(0.001)
         go_on.set()
         for each in answers:
