@@ -57,7 +57,7 @@ def test_the_metric_says_that_scikit_learn_serves(regression, client_of):
 def test_the_device_is_a_metric(regression, client_of):
     model = load("model.predictor").load(regression)
     client = client_of(model)
-    labels = {"device": "cpu", "reason": "MODEL_DEVICE=cpu", "gpu": "", "device_steps": ""}
+    labels = {"device": "cpu", "reason": "no other was tried", "gpu": "", "device_steps": ""}
     assert total(of(client), "model_device_info", **labels) == 1
     placed = {"device": "cuda", "gpu": "a GPU", "steps": ("Scaler",), "device_steps": ("Trees",)}
     model.engine = msgspec.structs.replace(

@@ -70,7 +70,7 @@ def test_engine_sklearn_compiles_nothing(monkeypatch):
     model.prove()
     assert model.engine.facts() == [
         ("engine", "sklearn: ENGINE=sklearn"),
-        ("device", "cpu: MODEL_DEVICE=cpu"),
+        ("device", "cpu: no other was tried"),
     ]
 
 

@@ -19,7 +19,7 @@ TOLERANCE = 1e-9  # of a golden row's numbers: another CPU may round the last bi
 EXTREME = 1e15  # larger numbers may overflow in a step, on which scikit-learn raises
 # To take the fast engine away, delete its folder and this name.
 FAST_ENGINES: tuple[str, ...] = ("compiled",)
-# The same for what predicts on a GPU.
+# The same for what predicts on a GPU, which needs the compiled engine.
 DEVICES: tuple[str, ...] = ("device",)
 Choice = Literal["auto", "compiled", "sklearn"]
 Device = Literal["cpu", "cuda", "auto"]
@@ -35,7 +35,7 @@ class Engine(msgspec.Struct, frozen=True):
     rows: int = 0  # of the proof
     difference: float | None = None  # the largest one, relative, that the proof found
     device: str = "cpu"
-    device_reason: str = "MODEL_DEVICE=cpu"
+    device_reason: str = "no other was tried"
     gpu: str | None = None
     device_steps: tuple[str, ...] = ()  # those on the GPU; `steps` are the host's then
 
@@ -52,10 +52,7 @@ class Engine(msgspec.Struct, frozen=True):
         if self.difference is not None:
             proof = f"{self.rows} rows, largest relative difference {self.difference:.3g}"
             facts.append(("engine's proof", proof))
-        facts.append(("device", f"{self.device}: {self.device_reason}"))
-        if self.device_steps:
-            facts.append((f"on {self.gpu}", ", ".join(self.device_steps)))
-        return facts
+        return [*facts, ("device", f"{self.device}: {self.device_reason}")]
 
 
 class Predictor:
@@ -133,23 +130,13 @@ class Predictor:
             self._take(self.compare())
         if self._choice == "compiled" and self._plan is None:
             raise ModelError(f"ENGINE=compiled, but {self.engine.reason}; ENGINE=auto would serve")
-        if self._device != "cpu":
-            self._leave_cpu()
-        return self.check_golden()
-
-    def _leave_cpu(self) -> None:
-        """Let a GPU serve where there is one, and an engine of it for this model."""
-        why = "it takes model/device, model/compiled and an ENGINE other than sklearn"
-        for name in DEVICES if self._room else ():
+        for name in DEVICES if self._device != "cpu" else ():
             room = importlib.import_module(f".{name}", __package__)
-            try:
-                self._plan, self.engine = room.engine(self, self._plan)
-                return
-            except room.NoEngine as error:
-                why = str(error)
-        if self._device == "cuda":
+            self._plan, self.engine = room.place(self, self._plan)
+        if self._device == "cuda" and self.engine.device == "cpu":
+            why = self.engine.device_reason
             raise ModelError(f"MODEL_DEVICE=cuda, but {why}; MODEL_DEVICE=auto would use the CPU")
-        self.engine = msgspec.structs.replace(self.engine, device_reason=why)
+        return self.check_golden()
 
     def compare(self) -> Any:
         """Compare the fast engine with scikit-learn, here and now; a verdict of its room."""

@@ -10,6 +10,7 @@ A removable room: without this folder the service predicts on the CPU.
 from collections.abc import Callable
 from typing import Any
 
+import msgspec
 import numpy as np
 
 from ..batch import Batch
@@ -21,7 +22,7 @@ from ..together import Together
 from . import forest, gpu, tail
 from .gpu import NoEngine
 
-__all__ = ["NoEngine", "OnDevice", "engine"]
+__all__ = ["NoEngine", "OnDevice", "place"]
 
 TOLERANCE = 1e-9  # relative, of the proof: a GPU adds in another order
 # In one call, which holds the interpreter's lock: between two of them health checks are answered.
@@ -56,21 +57,22 @@ class OnDevice:
         return np.concatenate(labels), None if shares[0] is None else np.concatenate(shares)
 
 
-def engine(model: Predictor, plan: Plan | None) -> tuple[OnDevice, Engine]:
-    """What predicts on the GPU, proven here, and what there is to know of it.
+def place(model: Predictor, plan: Plan | None) -> tuple[OnDevice | Plan | None, Engine]:
+    """What predicts on the GPU, and what there is to know of it; else the plan, and why.
 
-    Raises NoEngine. Not in a process that forks afterwards: CUDA does not survive that.
+    Not in a process that forks afterwards: CUDA does not survive that.
     """
     try:
         return find(model, plan)
-    except NoEngine:
-        raise
+    except NoEngine as error:
+        why = str(error)
     except Exception as error:  # CUDA's libraries may raise anything
-        raise NoEngine(f"the libraries for the GPU raise {error!r}") from error
+        why = f"the libraries for the GPU raise {error!r}"
+    return plan, msgspec.structs.replace(model.engine, device_reason=why)
 
 
 def find(model: Predictor, plan: Plan | None) -> tuple[OnDevice, Engine]:
-    """See `engine`."""
+    """A proven engine for the GPU of this process; raises NoEngine."""
     device = gpu.find()
     if plan is None:
         raise NoEngine(f"its preprocessing has no plan for the host: {model.engine.reason}")
@@ -94,7 +96,7 @@ def find(model: Predictor, plan: Plan | None) -> tuple[OnDevice, Engine]:
         verdict.rows,
         verdict.difference,
         "cuda",
-        f"{room.NAME} has an engine for {name}",
+        f"{', '.join(names)} on {device.gpu}",
         device.gpu,
         tuple(names),
     )
