@@ -1,6 +1,7 @@
 """Prediction on a GPU, without one: what goes there, what is refused, and what is shown of it."""
 
 import json
+import re
 import sys
 import threading
 import time
@@ -11,7 +12,7 @@ import numpy as np
 import pytest
 from devices import FORESTS
 from pipelines import DENSE, dense, hist
-from project import load
+from project import ROOT, load
 from sklearn import ensemble, linear_model, svm
 from sklearn import preprocessing as pre
 from table import fitted, perturbed, same
@@ -128,6 +129,13 @@ def test_what_the_list_takes():
     tasks = ("Classifier", "Regressor")
     assert sorted(f"{k}{t}" for k in kinds for t in tasks) == sorted(device.forest.FINALS)
     assert not device.forest.FINALS & device.tail.FINALS
+
+
+def test_the_readme_names_all_that_goes_there():
+    readme = (ROOT / "README.md").read_text(encoding="utf-8")
+    forests = {re.sub("(Classifier|Regressor)$", "", name) for name in device.forest.FINALS}
+    for name in forests | device.tail.FINALS | device.tail.STEPS:
+        assert re.search(rf"\b{name}\b", readme), name
 
 
 @pytest.mark.parametrize(("error", "serves"), [(1e-13, True), (1e-6, False), (np.nan, False)])
