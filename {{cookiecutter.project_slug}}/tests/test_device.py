@@ -93,6 +93,7 @@ def test_a_gpu_is_found_by_its_name(monkeypatch):
     runtime(monkeypatch)
     found = gpu.find()
     assert (found.gpu, found.kind) == ("NVIDIA H200", "gpu")
+    assert found.up.keywords == {"blocking": True}
 
 
 class Ours(ensemble.RandomForestClassifier):

@@ -48,7 +48,8 @@ class Forest:
 
     def __call__(self, x: Array) -> Answer:
         """Labels, and probabilities or None."""
-        sent = self._device.up(np.ascontiguousarray(self._prepare(x)))
+        # In float64, nvforest's own form of these models: it would cast without waiting, too.
+        sent = self._device.up(np.ascontiguousarray(self._prepare(x), dtype=np.float64))
         found: Array = self._device.down(self._run(sent))
         if self._classes is None:
             return self._inverse(found.reshape(len(x))), None

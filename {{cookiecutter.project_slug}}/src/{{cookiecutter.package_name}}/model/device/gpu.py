@@ -1,6 +1,7 @@
 """The GPU of this process."""
 
 from collections.abc import Callable
+from functools import partial
 from typing import Any, Literal, NamedTuple
 
 OLDEST = (7, 5)  # the compute capability from which nvforest's wheels have code: Turing
@@ -38,4 +39,5 @@ def find() -> Device:
         raise NoEngine(f"{name} has compute capability {found}, and {needed} is needed")
     import cupy
 
-    return Device(name, "gpu", cupy.asarray, cupy.asnumpy)
+    # Blocking: nvforest computes in a stream of its own, which would not wait for the copy.
+    return Device(name, "gpu", partial(cupy.asarray, blocking=True), cupy.asnumpy)
