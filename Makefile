@@ -6,7 +6,7 @@ BAKE := build/penguin-service
 # Some machines switch bytecode off; then each of the many processes below would compile anew.
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: help demo test bake models bench lock clean
+.PHONY: help demo test bake models bench gpu lock clean
 
 help: ## List the commands
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -33,6 +33,9 @@ models: bake ## Train the artifact that the template ships, by the generated pro
 
 bench: .venv/installed ## Measure the service beside usual ones (needs wrk); ARGS=--help lists what can be chosen
 	$(BIN)/python benchmarks/run.py $(ARGS)
+
+gpu: bake ## On a machine with an NVIDIA GPU: test its engines there; writes benchmarks/GPU.md
+	$(MAKE) -C $(BAKE) test-gpu GPU_REPORT=$(CURDIR)/benchmarks/GPU.md
 
 lock: .venv/installed bake ## Renew all locks, the generated project's too; then `make models`
 	$(BIN)/uv pip compile --quiet --upgrade --universal --python-version 3.11 --fork-strategy fewest --generate-hashes --no-emit-index-url --no-emit-find-links --custom-compile-command "make lock" requirements.in --output-file requirements.txt

@@ -9,22 +9,26 @@ import sys
 # tests/test_hooks.py compares this with the requirement locks.
 TAKEN = frozenset(
     """
-    ast_serialize blinker certifi charset_normalizer click cloudpickle colorama contourpy cycler
+    array_api_strict ast_serialize blinker certifi charset_normalizer click cloudpickle colorama
+    contourpy cuda cuda_bindings cuda_pathfinder cuda_toolkit cupy cupy_cuda13x cupyx cycler
     dateutil flask flask_swagger_ui flit_core fonttools google googleapis_common_protos gunicorn
-    hypothesis idna iniconfig itsdangerous jinja2 joblib kiwisolver librt markdown_it
-    markdown_it_py markupsafe matplotlib mdurl mpl_toolkits msgspec mypy mypy_extensions mypyc
-    narwhals numpy opentelemetry opentelemetry_api opentelemetry_exporter_http_transport
-    opentelemetry_exporter_otlp_common opentelemetry_exporter_otlp_proto_common
-    opentelemetry_exporter_otlp_proto_http opentelemetry_proto opentelemetry_sdk
-    opentelemetry_semantic_conventions packaging pandas pathspec pillow pip pkg_resources pluggy
-    prometheus_client protobuf py pyarrow pygments pylab pyparsing pytest python_dateutil
-    python_json_logger pythonjsonlogger requests rich ruff scikit_learn scipy setuptools sklearn
-    sortedcontainers threadpoolctl typing_extensions tzdata urllib3 uv werkzeug
+    hypothesis idna iniconfig itsdangerous jinja2 joblib kiwisolver libnvforest libnvforest_cu13
+    libraft libraft_cu13 librmm librmm_cu13 librt markdown_it markdown_it_py markupsafe matplotlib
+    mdurl mpl_toolkits msgspec mypy mypy_extensions mypyc narwhals numpy nvforest nvforest_cu13
+    nvidia nvidia_cublas nvidia_cuda_nvrtc nvidia_cuda_runtime nvidia_cufft nvidia_curand
+    nvidia_cusolver nvidia_cusparse nvidia_nvjitlink opentelemetry opentelemetry_api
+    opentelemetry_exporter_http_transport opentelemetry_exporter_otlp_common
+    opentelemetry_exporter_otlp_proto_common opentelemetry_exporter_otlp_proto_http
+    opentelemetry_proto opentelemetry_sdk opentelemetry_semantic_conventions packaging pandas
+    pathspec pillow pip pkg_resources pluggy prometheus_client protobuf py pyarrow pygments pylab
+    pylibraft pylibraft_cu13 pyparsing pytest python_dateutil python_json_logger pythonjsonlogger
+    rapids_logger requests rich rmm rmm_cu13 ruff scikit_learn scipy setuptools sklearn
+    sortedcontainers threadpoolctl treelite typing_extensions tzdata urllib3 uv werkzeug
     """.split()
 )
 # Folders of the project, and its command.
 OURS = frozenset(
-    {"data", "logs", "model_service", "models", "monitoring", "requirements", "scripts", "tests"}
+    "data deploy logs model_service models monitoring requirements scripts tests".split()
 )
 PORTS = range(1024, 65536)
 

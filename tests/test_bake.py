@@ -196,3 +196,30 @@ def test_cruft_and_plain_cookiecutter_and_replay_give_the_same(tmp_path, default
     for project in (plain, replayed, crufted):
         for name in default.files():
             assert filecmp.cmp(project.path / name, default.path / name, shallow=False), name
+
+
+def test_the_kubernetes_overlay_asks_for_a_gpu(changed):
+    folder = changed.path / "deploy/kubernetes"
+    base = yaml.safe_load((folder / "base/kustomization.yaml").read_text())
+    parts = {
+        name: yaml.safe_load((folder / "base" / name).read_text()) for name in base["resources"]
+    }
+    deployment, service = parts["deployment.yaml"], parts["service.yaml"]
+    labels = deployment["spec"]["template"]["metadata"]["labels"]
+    assert labels == service["spec"]["selector"] == deployment["spec"]["selector"]["matchLabels"]
+    pod = deployment["spec"]["template"]["spec"]
+    [api] = pod["containers"]
+    assert [image["name"] for image in base["images"]] == [api["image"]] == ["tide-watch"]
+    assert service["spec"]["ports"][0]["targetPort"] == api["ports"][0]["name"]
+    compose = yaml.safe_load(changed.text("compose.yaml"))["services"]["api"]
+    assert f"{pod['terminationGracePeriodSeconds']}s" == compose["stop_grace_period"]
+    assert {volume["name"] for volume in pod["volumes"]} == {m["name"] for m in api["volumeMounts"]}
+    overlay = yaml.safe_load((folder / "overlays/cuda/kustomization.yaml").read_text())
+    assert overlay["resources"] == ["../../base"]
+    [patch] = overlay["patches"]
+    patched = yaml.safe_load((folder / "overlays/cuda" / patch["path"]).read_text())
+    assert patched["metadata"]["name"] == deployment["metadata"]["name"]
+    [gpu] = patched["spec"]["template"]["spec"]["containers"]
+    assert gpu["name"] == api["name"]
+    assert gpu["resources"]["limits"]["nvidia.com/gpu"] == 1
+    assert {"name": "MODEL_DEVICE", "value": "cuda"} in gpu["env"]

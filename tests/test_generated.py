@@ -13,6 +13,11 @@ import requests
 from baking import ROOT, Bake, bake, environment, free_port
 
 DIALECTS = ("v2", "v1", "mlflow", "sagemaker", "vertex")
+# Tests of what predicts on a GPU.
+OF_DEVICES = [
+    f"tests/{name}.py"
+    for name in ("devices", "strict_device", "test_device", "test_gpu", "test_nvforest")
+]
 # A room: what is deleted, and the list in which its name stands.
 ROOMS = {
     "score": (["cli/score.py", "cli/tables.py", "tests/test_score.py"], "cli/__init__.py"),
@@ -31,6 +36,7 @@ ROOMS = {
             "tests/test_compiled.py",
             "tests/test_proof.py",
             "tests/test_training.py",
+            *OF_DEVICES,
             "tests/pipelines.py",
             "tests/table.py",
         ],
@@ -39,6 +45,8 @@ ROOMS = {
     "compiled": (
         [
             "model/compiled",
+            "model/device",  # whose rows its plan prepares
+            *OF_DEVICES,
             "tests/test_any_pipeline.py",
             "tests/test_compiled.py",
             "tests/test_proof.py",
@@ -96,7 +104,8 @@ ROOMS = {
         ],
         None,
     ),
-    "github": ([".github"], None),
+    "device": (["model/device", *OF_DEVICES], "model/predictor.py"),
+    "github": ([".github", "deploy"], None),
 }
 
 
@@ -122,7 +131,7 @@ def test_the_project_s_container_tests_pass(installed):
 
 
 def test_the_project_s_tests_pass_with_every_option_changed(changed_installed):
-    fewer = ["-m", "not docker and not clients"]
+    fewer = ["-m", "not docker and not clients and not nvforest"]
     fewer += [f"--ignore=tests/test_{name}.py" for name in ("any_pipeline", "monitoring")]
     output = changed_installed.run(".venv/bin/python", "-m", "pytest", *fewer).stdout
     assert passed(output) > 100
@@ -201,7 +210,8 @@ def test_a_room_can_be_removed(room, tmp_path, installed):
         path = (package if inside else project.path) / name
         shutil.rmtree(path) if path.is_dir() else path.unlink()
     if registry:
-        names = {Path(name).stem for name in files if name.startswith("serving/")} or {room}
+        modules = [name for name in files if name.startswith(("serving/", "model/"))]
+        names = {Path(name).stem for name in modules} or {room}
         for name in names:
             text = (package / registry).read_text()
             without = re.sub(rf'"{name}", |, "{name}"|"{name}",', "", text, count=1)
@@ -210,15 +220,17 @@ def test_a_room_can_be_removed(room, tmp_path, installed):
     # The installed project's environment, with this one's sources before its own.
     python, source = installed.path / ".venv/bin/python", f"{project.path}/src"
     # What no removed file can change need not run once more; test_together starts the service.
-    same = ("any_pipeline", "compiled", "cli", "files", "operations", "service", "training")
+    same = ("any_pipeline", "compiled", "device", "cli")
+    same = (*same, "files", "operations", "service", "training")
     same = same if room != "compiled" else ()
     same = (*same, "monitoring", *(["tracing"] if room != "express" else []))
     same = (*same, *(["metrics"] if room in (*DIALECTS, "openapi", "docs") else []))
-    if not registry or registry.startswith("cli/"):  # nothing of the service: `test_api` is enough
+    # Nothing of the service: `test_api` is enough.
+    if not registry or registry.startswith("cli/") or room == "device":
         same = (*same, *DIALECTS, "dialects", "express", "metrics", "openapi", "predictions")
         same = (*same, "drift_gauge", "proof", "tables", "together", "web")
     fewer = [f"--ignore=tests/test_{name}.py" for name in same]
-    fewer += ["-m", "not docker and not clients"]
+    fewer += ["-m", "not docker and not clients and not nvforest"]
     pytest_ = [python, "-m", "pytest", "-p", "no:cacheprovider", *fewer]
     assert passed(project.run(*pytest_, PYTHONPATH=source).stdout) > 60
     cache = installed.path / ".mypy_cache"

@@ -73,7 +73,7 @@ def perturbed(rows, seed):
     return SCHEMA.batch(np.column_stack(numbers), names)
 
 
-def fitted(target, *steps, choice="auto"):
+def fitted(target, *steps, choice="auto", device="cpu"):
     """A predictor of the steps, fitted on the table, with a manifest as training writes it."""
     data = reference.frame(TABLE)
     estimator = clone(make_pipeline(*steps) if len(steps) > 1 else steps[0])
@@ -87,7 +87,8 @@ def fitted(target, *steps, choice="auto"):
         task="classification" if classes else "regression",
         golden=[],
     )
-    return predictor.Predictor(described, reference.Reference(lambda: estimator), choice)
+    loaded = reference.Reference(lambda: estimator)
+    return predictor.Predictor(described, loaded, choice, device=device)
 
 
 def plan_of(model):

@@ -1,6 +1,7 @@
 """`doctor`: what it shows, and all that it names as wrong."""
 
 import socket
+import sys
 
 import pytest
 from project import run
@@ -27,3 +28,14 @@ def test_doctor_names_all_that_is_wrong(tmp_path, edit):
     assert code == 1
     for words in ("has sha256", f"PORT={port}", "`make init`", "64 workers of 8 threads"):
         assert words in output
+
+
+def test_doctor_says_where_it_predicts(tmp_path, monkeypatch):
+    monkeypatch.setitem(sys.modules, "cuda.bindings", None)  # as where there is no GPU
+    settings = {"LOG_DIR": str(tmp_path), "WEB_CONCURRENCY": "1"}
+    code, output = run("doctor", MODEL_DEVICE="auto", **settings)
+    assert code == 0, output
+    assert "cpu: " in output
+    code, output = run("doctor", MODEL_DEVICE="cuda", **settings)
+    assert code == 1
+    assert "wrong: MODEL_DEVICE=cuda, but " in output

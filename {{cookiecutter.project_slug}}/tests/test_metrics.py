@@ -7,6 +7,7 @@ import socket
 import time
 from concurrent.futures import ThreadPoolExecutor
 
+import msgspec
 import pytest
 import requests
 from project import load
@@ -52,6 +53,21 @@ def test_the_metric_says_that_scikit_learn_serves(regression, client_of):
     assert total(found, "model_engine_info", engine="sklearn", reason="ENGINE=sklearn") == 1
     client.post("/predict", json={"instances": [{"area": 1.0}] * 3})
     assert total(of(client), "predictions_total", label="") == 3
+
+
+def test_the_device_is_a_metric(regression, client_of):
+    model = load("model.predictor").load(regression)
+    client = client_of(model)
+    labels = {"device": "cpu", "reason": "no other was tried", "gpu": "", "device_steps": ""}
+    assert total(of(client), "model_device_info", **labels) == 1
+    placed = {"device": "cuda", "gpu": "a GPU", "steps": ("Scaler",), "device_steps": ("Trees",)}
+    model.engine = msgspec.structs.replace(
+        model.engine, name="nvforest", **placed, difference=1e-15
+    )
+    labels = {"device": "cuda", "gpu": "a GPU", "host_steps": "Scaler", "device_steps": "Trees"}
+    labels |= {"engine": "nvforest", "difference": "1e-15"}
+    assert total(of(client), "model_device_info", **labels) == 1
+    assert total(of(client), "model_info", device="cuda") == 1
 
 
 def test_requests_rows_classes_and_flags_are_counted(client):

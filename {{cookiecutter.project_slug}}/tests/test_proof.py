@@ -68,7 +68,10 @@ def test_engine_sklearn_compiles_nothing(monkeypatch):
     monkeypatch.delattr(compiled, "compile_estimator")
     model = fitted(*CASES["shipped"], choice="sklearn")
     model.prove()
-    assert model.engine.facts() == [("engine", "sklearn: ENGINE=sklearn")]
+    assert model.engine.facts() == [
+        ("engine", "sklearn: ENGINE=sklearn"),
+        ("device", "cpu: no other was tried"),
+    ]
 
 
 def only(step, *names):

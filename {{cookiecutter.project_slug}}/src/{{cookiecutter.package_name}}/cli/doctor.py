@@ -44,7 +44,8 @@ def model_faults(folder: Path, table: Table) -> list[str]:
     """Load the model and run its golden rows; what was found goes into the table."""
     before = resources.resident()
     try:
-        model = predictor.load(folder, Settings.from_environment().engine)
+        settings = Settings.from_environment()
+        model = predictor.load(folder, settings.engine, settings.model_device)
         model.prove()
     except (ModelError, SettingsError) as error:
         return [str(error)]
@@ -79,8 +80,6 @@ def command(given: dict[str, str], folder: Path) -> None:
     for name in resources.THREAD_CAPS:
         table.add_row(name, planned[name])
     table.add_row("Python", platform.python_version())
-    if given.get("NVIDIA_VISIBLE_DEVICES"):
-        table.add_row("device", "predicts on the CPU; a GPU is announced")
     wrong = model_faults(folder, table)
     wrong += port_faults(given.get("HOST", "127.0.0.1"), given.get("PORT", "8000"))
     try:

@@ -19,7 +19,10 @@ TOLERANCE = 1e-9  # of a golden row's numbers: another CPU may round the last bi
 EXTREME = 1e15  # larger numbers may overflow in a step, on which scikit-learn raises
 # To take the fast engine away, delete its folder and this name.
 FAST_ENGINES: tuple[str, ...] = ("compiled",)
+# The same for what predicts on a GPU, which needs the compiled engine.
+DEVICES: tuple[str, ...] = ("device",)
 Choice = Literal["auto", "compiled", "sklearn"]
+Device = Literal["cpu", "cuda", "auto"]
 
 
 class Engine(msgspec.Struct, frozen=True):
@@ -31,6 +34,15 @@ class Engine(msgspec.Struct, frozen=True):
     steps: tuple[str, ...] = ()
     rows: int = 0  # of the proof
     difference: float | None = None  # the largest one, relative, that the proof found
+    device: str = "cpu"
+    device_reason: str = "no other was tried"
+    gpu: str | None = None
+    device_steps: tuple[str, ...] = ()  # those on the GPU; `steps` are the host's then
+
+    def about(self) -> dict[str, Any]:
+        """All of it, for logs and probes."""
+        about = msgspec.structs.asdict(self)
+        return {"engine": about.pop("name"), **about}
 
     def facts(self) -> list[tuple[str, str]]:
         """What people want to know of it, by name."""
@@ -40,7 +52,7 @@ class Engine(msgspec.Struct, frozen=True):
         if self.difference is not None:
             proof = f"{self.rows} rows, largest relative difference {self.difference:.3g}"
             facts.append(("engine's proof", proof))
-        return facts
+        return [*facts, ("device", f"{self.device}: {self.device_reason}")]
 
 
 class Predictor:
@@ -55,13 +67,14 @@ class Predictor:
         reference: Reference,
         choice: Choice = "auto",
         folder: Path | None = None,
+        device: Device = "cpu",
     ) -> None:
         self.manifest = description
         self.schema = Schema(description.features)
         self.reference = reference
         self._together = Together(reference.answer)
         self.engine = Engine("sklearn", "ENGINE=sklearn" if choice == "sklearn" else "not proven")
-        self._choice = choice
+        self._choice, self._device = choice, device
         self._plan: Any = None
         self._candidate: Any = None
         self._room: Any = None
@@ -105,9 +118,9 @@ class Predictor:
     def prove(self) -> float:
         """Let the fast engine serve if it equals scikit-learn, then check the golden rows.
 
-        Not in a process that forks afterwards: OpenMP does not survive that. Returns the golden
-        rows' largest difference; raises ModelError if one is off, or if ENGINE=compiled and
-        scikit-learn has to serve.
+        Not in a process that forks afterwards: OpenMP and CUDA do not survive that. Returns the
+        golden rows' largest difference; raises ModelError if one is off, or if ENGINE=compiled and
+        scikit-learn has to serve, or if MODEL_DEVICE=cuda and the CPU has to.
         """
         if self._candidate and self._candidate.recorded:
             self._take(self._room.prove_recorded(self._candidate))
@@ -117,6 +130,12 @@ class Predictor:
             self._take(self.compare())
         if self._choice == "compiled" and self._plan is None:
             raise ModelError(f"ENGINE=compiled, but {self.engine.reason}; ENGINE=auto would serve")
+        for name in DEVICES if self._device != "cpu" else ():
+            room = importlib.import_module(f".{name}", __package__)
+            self._plan, self.engine = room.place(self, self._plan)
+        if self._device == "cuda" and self.engine.device == "cpu":
+            why = self.engine.device_reason
+            raise ModelError(f"MODEL_DEVICE=cuda, but {why}; MODEL_DEVICE=auto would use the CPU")
         return self.check_golden()
 
     def compare(self) -> Any:
@@ -159,9 +178,9 @@ class Predictor:
         return worst
 
 
-def load(folder: Path, choice: Choice = "auto") -> Predictor:
+def load(folder: Path, choice: Choice = "auto", device: Device = "cpu") -> Predictor:
     """Load a model folder as a worker does, short of `prove`; raises ModelError."""
     description = manifest.read(folder)
     artifact.check(folder, description)
     reference = Reference(lambda: artifact.load(folder, description))
-    return Predictor(description, reference, choice, folder)
+    return Predictor(description, reference, choice, folder, device)

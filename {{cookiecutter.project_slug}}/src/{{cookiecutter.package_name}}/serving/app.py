@@ -64,11 +64,11 @@ def from_environment() -> Flask:
         settings = Settings.from_environment()
         bounds = settings.log_max_mb * 1024**2, settings.log_keep
         volume = logs.configure(settings.log_level, settings.log_dir, *bounds)
-        model = predictor.load(Path(settings.model_dir), settings.engine)
+        model = predictor.load(Path(settings.model_dir), settings.engine, settings.model_device)
         app = create_app(settings, model, volume)
     except (SettingsError, ModelError) as error:
         log.critical("%s", error)
         sys.exit(WORKER_BOOT_ERROR)
     about = model.manifest
-    log.info("model loaded", extra={"model": about.name, "version": about.version, "device": "cpu"})
+    log.info("model loaded", extra={"model": about.name, "version": about.version})
     return app

@@ -36,8 +36,7 @@ class Readiness:
         except ModelError as error:
             log.critical("%s", error)
             sys.exit(WORKER_BOOT_ERROR)
-        engine = self._predictor.engine
-        about = {"engine": engine.name, "reason": engine.reason, "step": engine.step}
+        about = self._predictor.engine.about()
         log.info("ready", extra={"largest_golden_difference": difference, **about})
         self._proven = True
 
@@ -49,7 +48,7 @@ class Readiness:
         """The body of `/health/ready`. A log volume at fault is named, and stops nothing."""
         state = "draining" if self._draining else "ready" if self._proven else "starting"
         fault = next((volume.fault for volume in self._volumes if volume.fault), None)
-        facts = {"engine": self._predictor.engine.name, "device": "cpu", "log_fault": fault}
+        facts = {**self._predictor.engine.about(), "log_fault": fault}
         return {"ready": state == "ready", "state": state, **facts}
 
 

@@ -131,7 +131,12 @@ class Metrics(Collector):
         engine, about = predictor.engine, predictor.manifest
         facts = {"engine": engine.name, "step": engine.step or "", "reason": engine.reason}
         yield InfoMetricFamily("model_engine", "What predicts, and why.", value=facts)
-        facts = {"device": "cpu", "name": about.name, "version": about.version}
+        facts = {"device": engine.device, "engine": engine.name, "reason": engine.device_reason}
+        facts |= {"gpu": engine.gpu or "", "difference": str(engine.difference or 0.0)}
+        facts["host_steps"] = ", ".join(engine.steps)
+        facts["device_steps"] = ", ".join(engine.device_steps)
+        yield InfoMetricFamily("model_device", "Where it predicts, and what there.", value=facts)
+        facts = {"device": engine.device, "name": about.name, "version": about.version}
         facts["sha256"] = about.artifact.sha256
         yield InfoMetricFamily("model", "The model that is served.", value=facts)
         facts = {"python": platform.python_version()}

@@ -20,6 +20,8 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     model_dir: str = "models"
     # auto: the compiled engine if it is proven equal; compiled: that or no start; sklearn: never.
     engine: Literal["auto", "compiled", "sklearn"] = "auto"
+    # cuda: on a GPU or no start; auto: on a GPU if there is one that can, and on the CPU if not.
+    model_device: Literal["cpu", "cuda", "auto"] = "cpu"
     log_dir: str = ""  # empty: stdout alone
     # A log file is renamed before it grows over this (0: never), and so many old ones are kept.
     log_max_mb: Annotated[int, msgspec.Meta(ge=0)] = 50
