@@ -141,8 +141,8 @@ def test_refusals_are_counted_by_reason(client_of, capfd, caplog):
     assert sorted(reasons) == sorted(line["reason"] for line in lines if "reason" in line)
     assert {*reasons.values()} == {1}
     assert {*reasons} == {
-        *("unknown_path", "method", "invalid_rows", "malformed", "body_too_large"),
-        *("too_many_rows", "content_type", "busy"),
+        *("not_found", "method_not_allowed", "invalid_rows", "bad_request", "busy"),
+        *("request_entity_too_large", "too_many_rows", "unsupported_media_type"),
     }
     assert total(found, "http_requests_total", route="/predict", status="503") == 1
 

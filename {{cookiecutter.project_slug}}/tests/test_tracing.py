@@ -109,7 +109,7 @@ def test_two_workers_send_spans_with_their_parents_and_log_their_ids(start, coll
         assert found.get("http.route") == (None if asked == "nowhere" else "/predict")
         rows = {"lane": 2, "flask": 2, "refused": 1}
         assert found.get("prediction.rows") == rows.get(asked)
-        refused = {"refused": "invalid_rows", "nowhere": "unknown_path"}
+        refused = {"refused": "invalid_rows", "nowhere": "not_found"}
         assert found.get("prediction.refused") == refused.get(asked)
         assert (found["model.name"], found["model.version"]) == ("penguins", "1")
         assert found["request.id"] == f"id-{i}"

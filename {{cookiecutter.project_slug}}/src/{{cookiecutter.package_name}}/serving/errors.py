@@ -14,17 +14,6 @@ from werkzeug.http import HTTP_STATUS_CODES
 
 log = logging.getLogger(__name__)
 LISTED = 10_000  # more faults are counted, not listed: an answer must not outgrow its request
-# Why a request was refused, for the log and for /metrics, unless the error itself says it.
-REASONS = {
-    400: "malformed",
-    404: "unknown_path",
-    405: "method",
-    413: "body_too_large",
-    415: "content_type",
-    422: "invalid_rows",
-    500: "error",
-    503: "not_ready",
-}
 DETAILS = {
     404: "there is no {path} here",
     405: "{method} is not allowed on {path}",
@@ -35,7 +24,10 @@ Faults = list[tuple[list[str | int], str]]
 
 @dataclass
 class RequestError(Exception):
-    """A request that is refused; `faults` are (location, message) pairs."""
+    """A request that is refused; `faults` are (location, message) pairs.
+
+    `reason` is a word for the log and for /metrics, where the status alone does not say it.
+    """
 
     status: int
     detail: str
@@ -47,7 +39,7 @@ class RequestError(Exception):
 def refused(error: RequestError) -> Response:
     """The one error body."""
     title = HTTP_STATUS_CODES[error.status]
-    g.reason = error.reason or REASONS.get(error.status, "other")
+    g.reason = error.reason or title.lower().replace(" ", "_")
     content = {
         "error": error.detail,
         "error_code": title.upper().replace(" ", "_"),
