@@ -170,7 +170,7 @@ def test_the_code_is_small():
                 core += lines_of_code(text) * (path.stem != "cells")  # of `score` and of dialects
                 assert "import cells" not in text, path
                 assert ".cells import" not in text, path
-    assert 500 < core < 1050, core  # about 1,000
+    assert 500 < core <= 1050, core  # about 1,000
 
 
 def test_generated_modules_import_one_way():
