@@ -5,6 +5,7 @@ import os
 import re
 import shutil
 import time
+from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
@@ -160,6 +161,38 @@ def test_a_log_folder_that_cannot_be_written_stops_nothing(image, tmp_path):
         assert post(url, [GOOD]).ok
         fault = requests.get(f"{url}/health/ready", timeout=5).json()["log_fault"]
         assert fault == "Permission denied"
+
+
+def test_two_containers_on_one_volume_lose_no_line_though_one_is_killed(image, tmp_path, rows):
+    logs = tmp_path / "logs"
+    logs.mkdir()
+    logs.chmod(0o777)
+    flags = ["--mount", f"type=bind,source={logs},target=/logs"]
+    flags += ["--env", "LOG_MAX_MB=1", "--env", "LOG_KEEP=50"]
+    with container(image, *flags) as (killed, url, _), container(image, *flags) as (_, other, _):
+
+        def ask(i):
+            name, path = f"request-{i}", f"{(url, other)[i % 2]}/predict"
+            headers, body = {"X-Request-ID": name}, {"instances": rows}
+            try:
+                answer = requests.post(path, json=body, headers=headers, timeout=60)
+            except requests.ConnectionError:
+                return None
+            assert answer.status_code == 200
+            return name
+
+        with ThreadPoolExecutor(8) as pool:
+            answers = [pool.submit(ask, i) for i in range(80)]
+            while sum(answer.done() for answer in answers) < 20:
+                time.sleep(0.01)
+            run("docker", "kill", killed)
+            answered = {answer.result() for answer in answers} - {None}
+    assert 40 <= len(answered) < 80, "it was not killed in the middle"
+    files = [*logs.glob("predictions.jsonl*")]
+    assert len(files) > 3
+    lines = [json.loads(line) for file in files for line in file.read_text().splitlines()]
+    found = Counter(line["request_id"] for line in lines)
+    assert {found[name] for name in answered} == {len(rows)}
 
 
 def test_a_broken_model_stops_the_container_with_one_line(image, edit):
