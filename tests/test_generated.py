@@ -132,7 +132,9 @@ def test_the_project_s_container_tests_pass(installed):
 
 def test_the_project_s_tests_pass_with_every_option_changed(changed_installed):
     fewer = ["-m", "not docker and not clients and not nvforest"]
-    fewer += [f"--ignore=tests/test_{name}.py" for name in ("any_pipeline", "monitoring")]
+    # What no option can change.
+    same = ("any_pipeline", "compiled", "device", "files", "monitoring", "proof", "together")
+    fewer += [f"--ignore=tests/test_{name}.py" for name in same]
     output = changed_installed.run(".venv/bin/python", "-m", "pytest", *fewer).stdout
     assert passed(output) > 100
 
@@ -223,12 +225,15 @@ def test_a_room_can_be_removed(room, tmp_path, installed):
     same = ("any_pipeline", "compiled", "device", "cli")
     same = (*same, "files", "operations", "service", "training")
     same = same if room != "compiled" else ()
-    same = (*same, "monitoring", *(["tracing"] if room != "express" else []))
-    same = (*same, *(["metrics"] if room in (*DIALECTS, "openapi", "docs") else []))
+    same = (*same, "drift_gauge", "monitoring", *(["tracing"] if room != "express" else []))
+    if registry and registry.startswith("serving/"):
+        same = (*same, "check", "doctor", "drift", "proof", "score", "store")
+        watching = ("express", "gauge", "metrics", "predictions", "tracing")
+        same = (*same, *(["metrics", "together"] if room not in watching else []))
     # Nothing of the service: `test_api` is enough.
     if not registry or registry.startswith("cli/") or room == "device":
         same = (*same, *DIALECTS, "dialects", "express", "metrics", "openapi", "predictions")
-        same = (*same, "drift_gauge", "proof", "tables", "together", "web")
+        same = (*same, "proof", "tables", "together", "web")
     fewer = [f"--ignore=tests/test_{name}.py" for name in same]
     fewer += ["-m", "not docker and not clients and not nvforest"]
     pytest_ = [python, "-m", "pytest", "-p", "no:cacheprovider", *fewer]
