@@ -3,7 +3,9 @@
 import json
 import os
 import re
+import secrets
 import shutil
+import threading
 import time
 from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
@@ -168,26 +170,41 @@ def test_two_containers_on_one_volume_lose_no_line_though_one_is_killed(image, t
     logs.mkdir()
     logs.chmod(0o777)
     flags = ["--mount", f"type=bind,source={logs},target=/logs"]
-    flags += ["--env", "LOG_MAX_MB=1", "--env", "LOG_KEEP=50"]
-    with container(image, *flags) as (killed, url, _), container(image, *flags) as (_, other, _):
+    flags += ["--env", "LOG_MAX_MB=1", "--env", "LOG_KEEP=500"]
+    answered, enough = [], threading.Event()
 
-        def ask(i):
-            name, path = f"request-{i}", f"{(url, other)[i % 2]}/predict"
-            headers, body = {"X-Request-ID": name}, {"instances": rows}
+    def ask(url):
+        """Until it is enough, or nobody answers."""
+        while not enough.is_set():
+            headers = {"X-Request-ID": secrets.token_hex(8)}
             try:
-                answer = requests.post(path, json=body, headers=headers, timeout=60)
+                answer = requests.post(
+                    f"{url}/predict", json={"instances": rows}, headers=headers, timeout=60
+                )
             except requests.ConnectionError:
-                return None
+                return "killed"
             assert answer.status_code == 200
-            return name
+            answered.append(headers["X-Request-ID"])
+        return "enough"
 
-        with ThreadPoolExecutor(8) as pool:
-            answers = [pool.submit(ask, i) for i in range(80)]
-            while sum(answer.done() for answer in answers) < 20:
-                time.sleep(0.01)
+    def wait_for(count):
+        while len(answered) < count:
+            assert not any(end.done() and end.exception() for end in ends)
+            time.sleep(0.01)
+
+    with (
+        container(image, *flags) as (killed, url, _),
+        container(image, *flags) as (_, other, _),
+        ThreadPoolExecutor(8) as pool,
+    ):
+        ends = [pool.submit(ask, each) for each in 4 * (url, other)]
+        try:
+            wait_for(20)
             run("docker", "kill", killed)
-            answered = {answer.result() for answer in answers} - {None}
-    assert 40 <= len(answered) < 80, "it was not killed in the middle"
+            wait_for(len(answered) + 20)
+        finally:
+            enough.set()
+        assert [end.result() for end in ends] == 4 * ["killed", "enough"]
     files = [*logs.glob("predictions.jsonl*")]
     assert len(files) > 3
     lines = [json.loads(line) for file in files for line in file.read_text().splitlines()]
