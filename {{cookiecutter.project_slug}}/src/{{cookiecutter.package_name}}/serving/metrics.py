@@ -119,10 +119,11 @@ class Metrics(Collector):
         """All metrics, anew: the engine is known only once the proof has run."""
         merged: Numbers = {("log_failures", volume.path.name): 0 for volume in self._volumes}
         merged |= self.totals.merged()
+        ordered = sorted(merged.items())
         for made, kind in ((CounterMetricFamily, COUNTERS), (GaugeMetricFamily, GAUGES)):
             for name, (labels, text) in kind.items():
                 family = made(name, text, labels=labels)
-                for key, number in sorted(merged.items()):
+                for key, number in ordered:
                     if key[0] == name:
                         family.add_metric(key[1:], number)
                 yield family
