@@ -39,10 +39,12 @@ def command(port: int | None, invocations: str | None, folder: Path) -> None:
         environment["PORT"] = str(port)
     if invocations:
         environment["INVOCATIONS"] = invocations
-    application = f"{__package__.removesuffix('.cli')}.serving.app:from_environment()"
-    arguments = [sys.executable, "-m", "gunicorn", "--config", str(CONFIG), application]
+    package = __package__.removesuffix(".cli")
+    arguments = ["-m", "gunicorn", "--config", str(CONFIG)]
+    arguments += ["--worker-class", f"{package}.operations.worker.Worker"]
+    arguments += [f"{package}.serving.app:from_environment()"]
     # Replaces this process, so that gunicorn is the one that gets the signals.
-    os.execve(sys.executable, arguments, environment)
+    os.execve(sys.executable, [sys.executable, *arguments], environment)
 
 
 def plan(environment: dict[str, str], folder: Path) -> dict[str, str]:

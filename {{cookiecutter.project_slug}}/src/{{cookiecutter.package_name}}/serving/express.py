@@ -7,6 +7,7 @@ error is handed to Flask as it came, so there is one place that answers those.
 A removable room: without this file and its name in `app.ROOMS`, Flask answers every request.
 """
 
+import re
 import time
 from collections.abc import Iterable
 from io import BytesIO
@@ -23,6 +24,10 @@ if TYPE_CHECKING:
     from _typeshed.wsgi import StartResponse, WSGIApplication, WSGIEnvironment
 
 ROUTE = "/predict", "predict"
+# All that makes a request's end, in a form in which there is no doubt of it.
+START = b"POST /predict HTTP/1.1\r\n"
+LENGTH = re.compile(rb"\r\ncontent-length:[ \t]*([0-9]{1,9})[ \t]*(?=\r\n)", re.IGNORECASE)
+CODED = re.compile(rb"\r\n(?:transfer-encoding|expect|upgrade)[ \t]*:", re.IGNORECASE)
 JSON = ("", "*/*", "application/json", "application/json; charset=utf-8")
 
 
@@ -79,9 +84,22 @@ class Express:
         self._record(own_id, "POST", "/predict", 200, began, rows, ROUTE)
         return (answer,)
 
+    def at_once(self, seen: bytes) -> bool:
+        """Whether these bytes are a whole plain request, and nothing it needs is waited for."""
+        end = seen.find(b"\r\n\r\n") + 2
+        if end < 2 or not seen.startswith(START) or CODED.search(seen, 0, end):
+            return False
+        lengths = LENGTH.findall(seen, 0, end)
+        if len(lengths) != 1 or int(lengths[0]) != len(seen) - end - 2:
+            return False
+        engine, slots = self._native.predictor.engine, self._native.slots
+        # Others may take slots meanwhile, and a refusal by Flask needs one.
+        return (engine.name, engine.device) == ("compiled", "cpu") and slots.half_free()
+
 
 def install(app: Flask) -> None:
     """Put the lane before the app."""
     native, access_log = app.extensions["native"], app.extensions["access_log"]
     lane = Express(app.wsgi_app, native, access_log, app.config["MAX_CONTENT_LENGTH"])
     app.wsgi_app = lane  # type: ignore[method-assign]
+    app.extensions["at_once"] = lane.at_once

@@ -106,6 +106,10 @@ class Slots:
         """How many are held."""
         return self._count - self._free.qsize()
 
+    def half_free(self) -> bool:
+        """Whether nobody who takes one now has to wait."""
+        return self._free.qsize() * 2 > self._count
+
     def give(self) -> None:
         """Give a slot back."""
         self._free.put(None)
