@@ -91,6 +91,8 @@ def post_worker_init(worker):
     # gunicorn keeps up to `worker_connections - threads` idle connections alive, and overshoots
     # by those that end at the same time: with the bound reached, it takes no new one for 75 s.
     worker.max_keepalived = worker_connections // 2
+    for volume in worker.wsgi.extensions.get("volumes", ()):
+        volume.start()
     readiness = worker.wsgi.extensions["readiness"]
     readiness.start()
     if totals := worker.wsgi.extensions.get("totals"):

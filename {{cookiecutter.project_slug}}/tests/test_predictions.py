@@ -129,7 +129,10 @@ def test_two_services_on_one_volume_rotate_and_lose_nothing(start, rows):
 
     with ThreadPoolExecutor(8) as pool:
         list(pool.map(ask, range(60)))
+    for service in services:
+        assert service.stop() == 0
     folder = services[0].logs
+    assert not [*folder.glob(".*")]  # all that waited is written
     names = sorted(file.name for file in folder.glob("predictions.jsonl*"))
     assert len(names) > 3
     found = [line for name in names for line in lines(folder, name)]

@@ -133,7 +133,9 @@ def test_a_log_folder_at_fault_is_said_and_stops_nothing(start, tmp_path):
     service = start(LOG_DIR=str(missing), WEB_CONCURRENCY="1")
     assert service.ready().json()["log_fault"] == "No such file or directory"
     assert all(service.post([GOOD]).status_code == 200 for _ in range(20))
-    complaints = [line for line in service.output.read_text().splitlines() if "not written" in line]
+    complaints = [
+        line for line in service.output.read_text().splitlines() if "failures to write" in line
+    ]
     # Once a minute for each file of each process: the master's one, the worker's two.
     assert 2 <= len(complaints) <= 3
     missing.mkdir(parents=True)

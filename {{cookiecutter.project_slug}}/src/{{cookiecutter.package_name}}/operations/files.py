@@ -4,6 +4,8 @@ import errno
 import fcntl
 import os
 import time
+from collections.abc import Callable
+from contextlib import suppress
 from itertools import pairwise
 from pathlib import Path
 
@@ -28,17 +30,22 @@ class SharedFile:
         """
         self.path = path
         self._name = str(path)  # which os.stat takes in a third of a Path's time
-        self._most = most_bytes
+        self.most = most_bytes
         self._keep = keep
         self.fault: str | None = None  # why it could not be renamed, and grows instead
         self._opened: tuple[int, tuple[int, int], int] | None = None  # descriptor, inode, process
         self._impatient_until = 0.0
 
-    def append(self, lines: bytes) -> None:
-        """Append lines in one piece; raises OSError, and then none of them is in the file."""
+    def append(self, lines: bytes, note: Callable[[int, int], None] | None = None) -> None:
+        """Append lines in one piece; raises OSError, and then none of them is in the file.
+
+        `note` is called before that, with the file's inode and the offset of the lines in it.
+        """
         descriptor, size = self._current(len(lines))
         try:
             end = mend(descriptor, size)
+            if note:
+                note(os.fstat(descriptor).st_ino, end)
             if os.write(descriptor, lines) < len(lines):
                 os.ftruncate(descriptor, end)
                 raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
@@ -61,7 +68,7 @@ class SharedFile:
             if (state.st_dev, state.st_ino) != inode:
                 self.close()
                 continue
-            if not self._most or not state.st_size or state.st_size + length <= self._most:
+            if not self.most or not state.st_size or state.st_size + length <= self.most:
                 return descriptor, state.st_size
             try:
                 self._rotate()
@@ -91,6 +98,14 @@ class SharedFile:
             state = os.fstat(descriptor)
             self._opened = descriptor, (state.st_dev, state.st_ino), os.getpid()
         return self._opened[:2]
+
+    def read(self, inode: int, offset: int, length: int) -> bytes:
+        """What is at an offset of a file that bears the name, or did before it was rotated."""
+        for path in (self.path, *(Path(f"{self.path}.{i + 1}") for i in range(self._keep))):
+            with suppress(FileNotFoundError), path.open("rb") as file:
+                if os.fstat(file.fileno()).st_ino == inode:
+                    return os.pread(file.fileno(), length, offset)
+        return b""
 
     def _rotate(self) -> None:
         """Rename each file to the next number, the current one last; the oldest is replaced."""

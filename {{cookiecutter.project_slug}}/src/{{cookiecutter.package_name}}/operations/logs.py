@@ -7,11 +7,13 @@ shown by `/health/ready`.
 import logging
 import sys
 import time
+from contextlib import suppress
 from pathlib import Path
 
 from pythonjsonlogger.msgspec import MsgspecFormatter
 
 from .files import SharedFile
+from .journal import Journal
 
 SERVICE_FILE = "service.jsonl"
 COMPLAIN_EVERY = 60.0  # seconds
@@ -27,7 +29,13 @@ class VolumeHandler(logging.Handler):
         self.counted = 0  # of them, by /metrics
         self.fault: str | None = None
         self._file = SharedFile(path, most_bytes, keep)
+        self._journal: Journal | None = None
         self._complained = -COMPLAIN_EVERY
+
+    def start(self) -> None:
+        """From now on, write in bulk; for a process that forks no more, as a worker."""
+        with suppress(OSError):  # which each line will meet, too
+            self._journal = Journal(self._file, self._tell)
 
     def emit(self, record: logging.LogRecord) -> None:
         """Append a record."""
@@ -37,21 +45,48 @@ class VolumeHandler(logging.Handler):
         """Append whole lines; an error is counted and said, and never ends a request."""
         self.acquire()  # threads share the file
         try:
-            self._file.append(lines)
-            self.fault = self._file.fault
+            if self._journal:
+                self._journal.append(lines)
+            else:
+                self._file.append(lines)
+                self.fault = self._file.fault
         except OSError as error:
             self._complain(error)
         finally:
             self.release()
 
+    def flush(self) -> None:
+        """Write what waits."""
+        if self._journal:
+            with suppress(OSError):  # which its thread tells of
+                self._journal.flush()
+
+    def close(self) -> None:
+        """Write what waits, and then each line at once, as before the start."""
+        if self._journal:
+            self._journal.close()
+            self._journal = None
+        super().close()
+
+    def _tell(self, error: OSError | None) -> None:
+        """Take in how writing in bulk went."""
+        self.acquire()
+        try:
+            if error:
+                self._complain(error)
+            else:
+                self.fault = self._file.fault
+        finally:
+            self.release()
+
     def _complain(self, error: OSError) -> None:
-        """Count a line that is on stdout alone, and say so at most once a minute."""
+        """Count a failure to write, and say so at most once a minute."""
         self.failures += 1
         self.fault = error.strerror or str(error)
         now = time.monotonic()
         if now - self._complained >= COMPLAIN_EVERY:
             self._complained = now
-            text = f"{self.path}: {self.fault}; lines not written so far: {self.failures}"
+            text = f"{self.path}: {self.fault}; failures to write so far: {self.failures}"
             line = {"name": __name__, "levelname": "WARNING", "msg": text}
             print(self.format(logging.makeLogRecord(line)), flush=True)
 
