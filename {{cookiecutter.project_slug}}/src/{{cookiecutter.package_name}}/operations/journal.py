@@ -159,15 +159,15 @@ class Journal:
             with self._busy:
                 self._file.append(lines)
             return
-        while not self._add(lines):
-            with self._busy:
-                self._turn()
+        fits = False
+        while not fits:
+            with self._lock:
+                fits = self._new.add(lines)
+            if not fits:
+                with self._busy:
+                    self._turn()
         if not self._wake.is_set():
             self._wake.set()
-
-    def _add(self, lines: bytes) -> bool:
-        with self._lock:
-            return self._new.add(lines)
 
     def flush(self) -> None:
         """Write what was taken to the shared file; raises OSError, and then it waits."""

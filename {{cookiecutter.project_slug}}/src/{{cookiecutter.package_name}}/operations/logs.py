@@ -6,6 +6,7 @@ shown by `/health/ready`.
 
 import logging
 import sys
+import threading
 import time
 from contextlib import suppress
 from pathlib import Path
@@ -30,6 +31,7 @@ class VolumeHandler(logging.Handler):
         self.fault: str | None = None
         self._file = SharedFile(path, most_bytes, keep)
         self._journal: Journal | None = None
+        self._lock = threading.Lock()
         self._complained = -COMPLAIN_EVERY
 
     def start(self) -> None:
@@ -43,17 +45,16 @@ class VolumeHandler(logging.Handler):
 
     def append(self, lines: bytes) -> None:
         """Append whole lines; an error is counted and said, and never ends a request."""
-        self.acquire()  # threads share the file
         try:
             if self._journal:
                 self._journal.append(lines)
-            else:
+                return
+            with self._lock:
                 self._file.append(lines)
-                self.fault = self._file.fault
         except OSError as error:
-            self._complain(error)
-        finally:
-            self.release()
+            self._tell(error)
+        else:
+            self.fault = self._file.fault
 
     def flush(self) -> None:
         """Write what waits."""
@@ -70,14 +71,11 @@ class VolumeHandler(logging.Handler):
 
     def _tell(self, error: OSError | None) -> None:
         """Take in how writing in bulk went."""
-        self.acquire()
-        try:
+        with self._lock:
             if error:
                 self._complain(error)
             else:
                 self.fault = self._file.fault
-        finally:
-            self.release()
 
     def _complain(self, error: OSError) -> None:
         """Count a failure to write, and say so at most once a minute."""

@@ -15,13 +15,14 @@ import msgspec
 from flask import Flask
 
 from ..model.batch import Batch
-from ..model.manifest import Feature, Manifest
+from ..model.manifest import Manifest
 from ..model.prediction import Prediction
 from ..operations import logs
 from .settings import Settings, SettingsError
 
 FILE = "predictions.jsonl"
-CASTS: dict[str, Callable[[Any], Any]] = {"integer": int, "boolean": bool}
+Cast = Callable[[Any], Any]
+CASTS: dict[str, Cast] = {"integer": int, "boolean": bool}
 
 
 def named(setting: str, text: str, known: list[str]) -> set[str]:
@@ -38,15 +39,22 @@ class PredictionLog:
     def __init__(self, volume: logs.VolumeHandler, about: Manifest, settings: Settings) -> None:
         names = [feature.name for feature in about.features]
         omitted = named("LOG_OMIT", settings.log_omit, names)
-        self._hashed = named("LOG_HASH", settings.log_hash, names)
-        self._kept = [feature.name not in omitted for feature in about.features]
+        hashed = named("LOG_HASH", settings.log_hash, names)
+        # Where a feature's column is among the numbers and, behind them, the texts; and what makes
+        # of its values those that clients send, or hashes. JSON has null for NaN.
+        ordered = sorted(about.features, key=lambda feature: feature.type == "category")
+        self._kept = [
+            (ordered.index(each), self._hash if each.name in hashed else CASTS.get(each.type))
+            for each in about.features
+            if each.name not in omitted
+        ]
         self._key = (settings.log_hash_key or about.artifact.sha256).encode()[:64]
         self._share = settings.log_predictions
         self._model = about.name, about.version
         self._volume = volume
         self._encode = msgspec.json.Encoder().encode_lines
         # Structs, as for answers: a third of the time that dicts take.
-        kept = {f"f{i}": name for i, name in enumerate(names) if self._kept[i]}
+        kept = {f"f{i}": name for i, name in enumerate(names) if name not in omitted}
         self._input = msgspec.defstruct("Input", [*kept], rename=kept, gc=False)
         fields = ["time", "request_id", "model", "version", "row", "input", "output"]
         self._line = msgspec.defstruct("Line", fields, gc=False)
@@ -55,13 +63,9 @@ class PredictionLog:
         """Log an answered request, all its rows or none."""
         if not len(batch) or (self._share < 1 and random.random() >= self._share):
             return
-        numbers, texts = iter(batch.numbers.T.tolist()), iter(batch.texts)
-        columns: list[list[Any]] = []
-        for feature, kept in zip(batch.features, self._kept, strict=True):
-            values = next(texts) if feature.type == "category" else next(numbers)
-            if kept:
-                columns.append(self._values(feature, values))
-        given = zip(*columns, strict=True) if columns else repeat((), len(batch))
+        columns: list[list[Any]] = batch.numbers.T.tolist() + batch.texts
+        kept = [columns[i] if cast is None else known(cast, columns[i]) for i, cast in self._kept]
+        given = zip(*kept, strict=True) if kept else repeat((), len(batch))
         about = datetime.now(UTC), request_id, *self._model
         answers = prediction.structs(batch)
         lines = [
@@ -70,19 +74,14 @@ class PredictionLog:
         ]
         self._volume.append(self._encode(lines))
 
-    def _values(self, feature: Feature, values: list[Any]) -> list[Any]:
-        """A column as clients send it, or hashed; a missing value stays null."""
-        cast = CASTS.get(feature.type)
-        if feature.name in self._hashed:
-            cast = self._hash
-        if cast is None:
-            return values  # JSON has null for NaN
-        missing = (None if value is None or value != value else cast(value) for value in values)
-        return [*missing]
-
     def _hash(self, value: Any) -> str:
         """The same for the same value and key, so that it can be counted and joined."""
         return hashlib.blake2b(str(value).encode(), digest_size=16, key=self._key).hexdigest()
+
+
+def known(cast: Cast, values: list[Any]) -> list[Any]:
+    """A column with each value cast; a missing one stays null."""
+    return [None if value is None or value != value else cast(value) for value in values]
 
 
 def install(app: Flask) -> None:
