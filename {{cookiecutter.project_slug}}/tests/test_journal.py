@@ -216,10 +216,10 @@ def test_more_than_may_wait_is_written_by_who_brings_it_or_is_refused(handler, m
     handler._journal._wake.set = lambda: None  # its thread sleeps
     for i in range(100):
         handler.append(b"%99d\n" % i)
-    handler.append(b"x" * 300 + b"\n")  # more than a quarter
+    handler.append(b"x" * 3000 + b"\n")  # more than may wait at all
     handler.flush()
     found = written(handler.path)
-    assert sorted(map(str.strip, found)) == sorted([*map(str, range(100)), "x" * 300])
+    assert sorted(map(str.strip, found)) == sorted([*map(str, range(100)), "x" * 3000])
     assert handler.failures == 0
     monkeypatch.setattr(files.SharedFile, "append", refuse)
     for _ in range(30):
