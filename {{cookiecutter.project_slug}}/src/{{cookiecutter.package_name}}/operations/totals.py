@@ -20,7 +20,7 @@ from msgspec import DecodeError, json
 Key = tuple[str, ...]  # a metric's name, and the values of its labels
 Numbers = dict[Key, float]
 EVERY_SECONDS = 0.5  # what a killed worker may lose
-MOST = 256  # requests that are held back; twice as many would cost as much, each
+MOST = 256  # requests that are held back; of more, each would cost hardly less
 FEW = 8  # rows; a request of more is counted at once, as its rows are many already
 
 

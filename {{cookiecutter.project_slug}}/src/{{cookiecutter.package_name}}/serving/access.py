@@ -39,7 +39,7 @@ class AccessLog:
 
     def __init__(self, volume: VolumeHandler | None) -> None:
         self._volume = volume
-        self.watchers: list[Callable[..., None]] = []  # called with each answered request
+        self.watchers: list[Callable[[Answered, float], None]] = []  # called with seconds, too
         self.current: dict[int, tuple[str, str]] = {}  # a thread's request's rule and blueprint
         self.encode = json.Encoder().encode
 

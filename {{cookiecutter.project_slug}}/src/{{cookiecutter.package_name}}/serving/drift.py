@@ -5,8 +5,8 @@ there are no such numbers.
 
 Each worker counts its rows in bins, in two halves of DRIFT_ROWS / 2 / WEB_CONCURRENCY rows each:
 when the newer half is full, it becomes the older one, and what that was is forgotten. Rows that are
-counted together are never parted, so a half may grow by the last request's, and by those that were
-held back with it: an eighth of the half, of requests of one row. The window is the sum over the
+counted together are never parted, so a half may grow by the last request's and by those that were
+held back with it, an eighth of the half if each request has one row. The window is the sum over the
 workers: once all are full, between half of DRIFT_ROWS and all of it, the newest of each worker. A
 worker that is replaced hands its counts on; one that is killed loses half a second of them at most.
 """
