@@ -67,7 +67,7 @@ class Texts:
         return self._places.get(value, self._others)
 
     def count(self, values: Any) -> Counts:
-        """How many of the values, a list, are in each bin."""
+        """How many of the values, of any iterable, are in each bin."""
         counts = np.zeros(len(self.labels))
         for value, count in Counter(values).items():
             counts[self.place(value)] += count
