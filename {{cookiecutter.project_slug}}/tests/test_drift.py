@@ -104,7 +104,7 @@ def test_a_value_has_one_bin_however_it_is_counted(values):
     odd += [*bins.edges, *np.nextafter(bins.edges, np.inf), *np.nextafter(bins.edges, -np.inf)]
     counts = np.zeros(len(bins.labels))
     for value in odd:
-        counts[bins.place(value)] += 1
+        counts[sum(not value <= edge for edge in bins.edges)] += 1  # NaN is in the last
     assert counts.tolist() == bins.count(np.array(odd)).tolist()
     assert counts[-1] == sum(np.isnan(odd))
     assert bins.then[-1] == np.isnan(values).sum()
@@ -130,7 +130,7 @@ def test_rare_categories_count_as_unknown_ones_do():
     assert bins.then.tolist() == [45, 41, 4, 10]
     values = ["a", "c", "elsewhere", None]
     assert bins.count(values).tolist() == [1, 0, 2, 1]
-    assert [bins.place(value) for value in values] == [0, 2, 2, 3]
+    assert [bins.count([value]).argmax() for value in values] == [0, 2, 2, 3]
 
 
 def test_rows_of_no_change_hardly_ever_drift_however_few():

@@ -2,6 +2,7 @@
 
 import os
 import signal
+import sys
 import time
 from concurrent.futures import ThreadPoolExecutor
 
@@ -70,6 +71,37 @@ def test_older_rows_are_forgotten(client_of, predictor, rows, monkeypatch):
     for row in rows[101:111]:
         send(client, [row])
     assert of(client) == (11, expected(predictor, rows[100:111]))
+
+
+def test_what_is_held_back_may_overshoot_a_little(client_of, predictor, rows):
+    client = client_of(drift_rows=160)  # halves of 80 rows, held back by 11
+    for row in rows[:190]:
+        send(client, [row])
+    # Rolled at 88 rows and at 176.
+    assert of(client) == (102, expected(predictor, rows[88:190]))
+
+
+def test_rows_are_counted_once_while_others_look(client_of, predictor, rows):
+    client = client_of(max_wait_seconds=20.0)
+    parts = [rows[i : i + size] for size in (1, 3, 9) for i in range(0, 90, size)]
+
+    def post(part):
+        send(client.application.test_client(), part)
+        return of(client.application.test_client())[0]
+
+    with ThreadPoolExecutor(8) as pool:
+        assert max(pool.map(post, parts)) <= 270
+    assert of(client) == (270, expected(predictor, rows[:90] * 3))
+
+
+def test_many_rows_are_not_held_back(client, predictor, rows):
+    native, few = client.application.extensions["native"], load("operations.totals").FEW
+    for count, more in ((few, 1), (few + 1, 0), (1, 1)):
+        batch = predictor.schema.read(rows[:count])
+        texts = batch.texts
+        before = sys.getrefcount(texts)
+        native.answer(batch, "id")
+        assert sys.getrefcount(texts) - before == more
 
 
 def test_it_can_be_switched_off(client_of, rows):

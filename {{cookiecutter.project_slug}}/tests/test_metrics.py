@@ -1,9 +1,11 @@
 """/metrics, as Prometheus' own parser reads it: right, bounded, and the same from every worker."""
 
+import gc
 import json
 import os
 import signal
 import socket
+import sys
 import time
 from concurrent.futures import ThreadPoolExecutor
 
@@ -181,10 +183,115 @@ def test_a_worker_that_nobody_scrapes_tells_of_lost_lines(client_of, tmp_path, m
     client = client_of(log_dir=str(tmp_path / "none"))
     if not client.application.extensions["volumes"]:
         pytest.skip("the prediction log was taken away")
+    client.application.extensions["totals"].start()  # as gunicorn.conf.py does
     for _ in range(3):
         client.post("/predict", json={"instances": [ROW]})
     read, lost = load("operations.totals").read, ("log_failures", "predictions.jsonl")
     wait_for(lambda: dict(read(tmp_path / "0.json").counted).get(lost), 3)
+
+
+@pytest.fixture
+def restless():
+    """Threads that give way to each other a hundred times as often."""
+    usual = sys.getswitchinterval()
+    sys.setswitchinterval(usual / 100)
+    yield
+    sys.setswitchinterval(usual)
+
+
+@pytest.mark.parametrize("folder", ["saved", None])
+def test_all_is_counted_once_while_others_look(client_of, tmp_path, monkeypatch, folder, restless):
+    if folder:
+        monkeypatch.setenv("METRICS_DIR", str(tmp_path))
+    client = client_of(max_wait_seconds=60.0)
+    totals, answered = client.application.extensions["totals"], []
+    totals.start()
+    bodies = [[ROW], [ROW | {"island": "Atlantis"}] * 2, [{"island": 3}], [ROW] * 9]
+
+    def send(_):
+        own = client.application.test_client()
+        for i in range(100):
+            answered.append(own.post("/predict", json={"instances": bodies[i % 4]}).status_code)
+
+    def look(_):
+        while len(answered) < 800:
+            before = len(answered)
+            found = totals.merged()
+            assert before <= sum(n for key, n in found.items() if key[0] == "http_requests") <= 800
+
+    with ThreadPoolExecutor(10) as pool:
+        looks = pool.map(look, range(2))
+        list(pool.map(send, range(8)))
+        list(looks)
+    found = of(client)
+    predict = {"route": "/predict", "dialect": "native"}
+    assert total(found, "http_requests_total", **predict, status="200") == 600
+    assert total(found, "http_requests_total", **predict, status="422") == 200
+    assert total(found, "http_requests_refused_total", reason="invalid_rows") == 200
+    assert total(found, "http_request_duration_seconds_count", **predict) == 800
+    assert total(found, "prediction_rows_total", dialect="native") == 200 * (1 + 2 + 1 + 9)
+    assert total(found, "predictions_total") == 200 * (1 + 2 + 9)
+    assert total(found, "prediction_flags_total") == 200 * 2
+
+
+def test_whoever_looks_while_others_count_waits_for_them(tmp_path):
+    totals, seen = load("operations.totals").Totals(tmp_path), []
+
+    def count(each):
+        time.sleep(0.01)
+        totals.add({("n",): len(each)})
+
+    held = totals.hold(count, 3)
+
+    def see(_):
+        for _ in range(20):
+            seen.append(held.put("a request"))
+            before = len(seen)
+            assert before <= totals.merged()["n",] <= 80
+
+    with ThreadPoolExecutor(4) as pool:
+        list(pool.map(see, range(4)))
+    assert totals.merged() == {("n",): 80}
+
+
+def test_little_is_held_back_though_nobody_looks(client):
+    native = client.application.extensions["native"]
+    record = client.application.extensions["access_log"].record
+    body = json.dumps({"instances": [ROW]}).encode()
+
+    def blocks_after(requests):
+        for _ in range(requests):
+            assert native.plain(body, "id")[1] == 1
+            record("id", "POST", "/predict", 200, time.perf_counter(), 1, ("/predict", "predict"))
+        gc.collect()
+        return sys.getallocatedblocks()
+
+    before = blocks_after(300)
+    assert blocks_after(10_000) - before < 10_000  # one a request is too many
+    assert total(of(client), "predictions_total") == 10_300
+
+
+def test_many_rows_are_not_held_back(client_of, predictor):
+    client = client_of(drift_rows=0)
+    native, few = client.application.extensions["native"], load("operations.totals").FEW
+    for rows, more in ((few, 1), (few + 1, 0), (1, 1)):
+        batch = predictor.schema.read([ROW] * rows)
+        flags = batch.flags
+        before = sys.getrefcount(flags)
+        native.answer(batch, "id")
+        assert sys.getrefcount(flags) - before == more
+    assert total(of(client), "predictions_total") == 2 * few + 2
+
+
+def test_a_scrape_reads_each_file_once(client_of, tmp_path, monkeypatch):
+    monkeypatch.setenv("METRICS_DIR", str(tmp_path))
+    client, module, files = client_of(), load("operations.totals"), []
+    client.post("/predict", json={"instances": [ROW]})
+    of(client)
+    read = module.read
+    monkeypatch.setattr(module, "read", lambda file: files.append(file) or read(file))
+    of(client)
+    assert files == [tmp_path / "0.json"]
 
 
 def test_1000_workers_leave_one_file_a_slot_and_lose_nothing(tmp_path, monkeypatch):

@@ -95,7 +95,7 @@ def test_the_path_stays_that_of_other_servers_clients(client_of, accept, dialect
     client = client_of(dialects=dialect, **settings)
     seen = []
     client.application.extensions["access_log"].watchers.append(
-        lambda *all_: seen.append(all_[1:3])
+        lambda answered, seconds: seen.append(answered[1:3])
     )
     answer = client.get("/", headers={"Accept": accept} if accept else {})
     assert (answer.status_code, answer.get_json()) == (200, body)

@@ -9,7 +9,6 @@ https://scholarworks.wmich.edu/dissertations/3208). `chance` is the PSI that the
 """
 
 import math
-from bisect import bisect_left
 from collections import Counter
 from collections.abc import Sequence
 from itertools import pairwise
@@ -33,20 +32,16 @@ class Numbers:
     def __init__(self, edges: Sequence[float], counts: Counts) -> None:
         """`counts` of the training rows in the bins, two more than there are `edges`."""
         # Above infinity there is NaN alone, which NumPy sorts last.
-        self.edges = [*edges, math.inf]
+        self.edges = np.array([*edges, math.inf])
         digits = next(n for n in range(6, 18) if len({f"{e:.{n}g}" for e in edges}) == len(edges))
         texts = [f"{edge:.{digits}g}" for edge in edges]
         ranges = [f"{low} to {high}" for low, high in pairwise(texts)]
         ends = [f"up to {texts[0]}", *ranges, f"over {texts[-1]}"] if texts else ["any value"]
         self.labels, self.then = [*ends, MISSING], counts
 
-    def place(self, value: Any) -> int:
-        """The bin of a value; NaN is a missing one."""
-        return bisect_left(self.edges, value) if value == value else len(self.edges)
-
     def count(self, values: Any) -> Counts:
         """How many of the values, a column of float64, are in each bin."""
-        places = np.searchsorted(self.edges, values)
+        places = self.edges.searchsorted(values)
         return np.bincount(places, minlength=len(self.labels)).astype(np.float64)
 
 
@@ -72,7 +67,7 @@ class Texts:
         return self._places.get(value, self._others)
 
     def count(self, values: Any) -> Counts:
-        """How many of the values, a list, are in each bin."""
+        """How many of the values, of any iterable, are in each bin."""
         counts = np.zeros(len(self.labels))
         for value, count in Counter(values).items():
             counts[self.place(value)] += count

@@ -3,20 +3,25 @@
 prometheus-client's own multiprocess mode writes each count to a mapped file at once, which takes
 two to three times as long, and leaves a file for every worker that ever was. Here a worker takes
 over the file of the one that it replaces, and with it its counts, so none goes backwards.
+
+Nor does a request pay for its counts alone: it leaves what it saw, and many are counted together.
 """
 
 import atexit
 import os
 import threading
+from collections import deque
 from collections.abc import Callable
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from msgspec import DecodeError, json
 
 Key = tuple[str, ...]  # a metric's name, and the values of its labels
 Numbers = dict[Key, float]
 EVERY_SECONDS = 0.5  # what a killed worker may lose
+MOST = 256  # requests that are held back; of more, each would cost hardly less
+FEW = 8  # rows; a request of more is counted at once, as its rows are many already
 
 
 class Saved(NamedTuple):
@@ -25,6 +30,26 @@ class Saved(NamedTuple):
     process: int
     counted: list[tuple[Key, float]]
     now: list[tuple[Key, float]]
+
+
+class Held:
+    """What threads saw and nobody has counted yet; made by `Totals.hold`."""
+
+    def __init__(self, totals: "Totals", count: Callable[[list[Any]], None], most: int) -> None:
+        self._totals, self._count, self._most = totals, count, most
+        # Its `append` and `popleft` are atomic, so that no request waits for a lock.
+        self._seen: deque[Any] = deque()
+
+    def put(self, seen: Any, rows: int = 1) -> None:
+        """Hold back what was seen of a request, unless it is time to count."""
+        self._seen.append(seen)
+        if rows > FEW or len(self._seen) >= self._most:
+            self._totals.fold()
+
+    def fold(self) -> None:
+        """Count what is held; for `Totals.fold`, which lets one thread in at a time."""
+        if self._seen:
+            self._count([self._seen.popleft() for _ in range(len(self._seen))])
 
 
 class Totals:
@@ -38,15 +63,31 @@ class Totals:
         self._folder = folder
         self._now = now
         self._last_now: Numbers = {}
-        self._lock = threading.Lock()
+        self.folds: list[Callable[[], None]] = []  # functions that add what was held back
+        self._lock = threading.RLock()  # they add while it is held
         self._process = 0
         self._changed = False
         self._numbers: Numbers = {}
 
+    def hold(self, count: Callable[[list[Any]], None], most: int = MOST) -> Held:
+        """Where requests leave what they saw, for `count` to add before anybody looks.
+
+        At most `most` requests, but for those that end meanwhile; none of more rows than FEW.
+        """
+        held = Held(self, count, min(most, MOST))
+        self.folds.append(held.fold)
+        return held
+
+    def fold(self) -> None:
+        """Add all that was held back, once: whoever comes meanwhile finds it added."""
+        self.start()
+        with self._lock:
+            for fold in self.folds:
+                fold()
+
     def add(self, numbers: Numbers) -> None:
         """Add numbers to those of the same keys."""
-        if self._process != os.getpid():
-            self.start()
+        self.start()
         with self._lock:
             own = self._numbers
             for key, number in numbers.items():
@@ -70,8 +111,8 @@ class Totals:
 
     def merged(self) -> Numbers:
         """The sums over all workers."""
-        self.start()
         if self._folder is None:
+            self.fold()
             now = self._now()
             with self._lock:
                 return self._numbers | now
@@ -86,6 +127,7 @@ class Totals:
 
     def save(self) -> None:
         """Write the numbers to the file, whole or not at all."""
+        self.fold()
         now = self._now()
         with self._lock:
             if self._folder and (self._changed or now != self._last_now):
@@ -101,6 +143,8 @@ class Totals:
 
     def start(self) -> None:
         """In a process's first call: go on from the slot's last numbers, and save from then on."""
+        if self._process == os.getpid():
+            return
         with self._lock:
             if self._process == os.getpid():
                 return

@@ -27,7 +27,8 @@ def request_id(given: str) -> str:
     return given if LEGAL_ID.fullmatch(given) else secrets.token_hex(16)
 
 
-Route = tuple[str, str]  # the rule that matched the path, and its blueprint
+# Method, the rule that matched the path, its blueprint, status, rows, and why it was refused.
+Answered = tuple[str, str, str, int, int | None, str]
 
 
 class AccessLog:
@@ -38,8 +39,8 @@ class AccessLog:
 
     def __init__(self, volume: VolumeHandler | None) -> None:
         self._volume = volume
-        self.watchers: list[Callable[..., None]] = []  # called with each answered request
-        self.current: dict[int, Route] = {}  # of the request that a thread answers now
+        self.watchers: list[Callable[[Answered, float], None]] = []  # called with seconds, too
+        self.current: dict[int, tuple[str, str]] = {}  # a thread's request's rule and blueprint
         self.encode = json.Encoder().encode
 
     def record(
@@ -50,7 +51,7 @@ class AccessLog:
         status: int,
         began: float,
         rows: int | None,
-        route: Route = ("none", ""),
+        route: tuple[str, str] = ("none", ""),
         reason: str = "",
     ) -> None:
         """Write the end of a request that began at a `perf_counter`; probes at DEBUG alone.
@@ -60,7 +61,7 @@ class AccessLog:
         seconds = time.perf_counter() - began
         self.current.pop(get_ident(), None)
         for watch in self.watchers:
-            watch(method, *route, status, seconds, rows, reason)
+            watch((method, *route, status, rows, reason), seconds)
         level = logging.DEBUG if path.endswith(PROBES) else logging.INFO
         if not log.isEnabledFor(level):
             return

@@ -5,11 +5,13 @@ A removable room: without this file and its name in `app.ROOMS` there is no such
 
 import os
 import platform
-import threading
-from collections import Counter
-from collections.abc import Iterator, Sequence
+from bisect import bisect_left
+from collections import Counter, defaultdict
+from collections.abc import Callable, Iterator, Sequence
+from functools import partial
 from http import HTTPMethod
 from importlib import metadata
+from itertools import chain
 from pathlib import Path
 
 from flask import Flask, Response
@@ -23,11 +25,12 @@ from prometheus_client.core import (
 )
 from prometheus_client.registry import Collector
 
-from ..model.batch import Batch
+from ..model.batch import Batch, Flag
+from ..model.manifest import Label
 from ..model.prediction import Prediction
 from ..operations.logs import VolumeHandler
 from ..operations.totals import Numbers, Totals
-from .access import AccessLog
+from .access import AccessLog, Answered
 from .predict import Native
 
 # Labels' names, and help, of each counter. Their values are bounded whatever clients send.
@@ -46,6 +49,8 @@ GAUGES: dict[str, tuple[tuple[str, ...], str]] = {
 }
 SECONDS = "http_request_duration_seconds"
 BOUNDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)
+BUCKETS = (*map(str, BOUNDS), "+Inf")
+bucket = partial(bisect_left, BOUNDS)  # of seconds, by number
 METHODS = frozenset(HTTPMethod)
 NATIVE = frozenset(("", "predict", "health", "swagger_ui", "web"))  # no dialects' blueprints
 ROUTE = "/metrics"
@@ -64,56 +69,62 @@ class Metrics(Collector):
         self._native = native
         self._volumes = volumes
         self._current = access_log.current
-        self._lock = threading.Lock()
+        self._has_classes = bool(native.predictor.manifest.target.classes)
+        self.more: list[Callable[[Numbers], Iterator[Metric]]] = []  # of other rooms
         self.totals = Totals(Path(folder) if folder else None, self._now)
+        self.totals.folds.append(self._count_failures)
+        self._requests = self.totals.hold(self._count_requests)
+        self._predictions = self.totals.hold(self._count_predictions)
 
     def _now(self) -> Numbers:
-        """What is in flight in this worker; what its log files did not take is counted first."""
-        with self._lock:  # a scrape and the thread that saves
-            for volume in self._volumes:
-                new, volume.counted = volume.failures - volume.counted, volume.failures
-                if new:
-                    self.totals.add({("log_failures", volume.path.name): new})
+        """What is in flight in this worker."""
         numbers: Numbers = {("predictions_in_flight",): self._native.slots.taken()}
         for (route, blueprint), count in Counter(self._current.copy().values()).items():
             if route != ROUTE:
                 numbers["http_requests_in_flight", route, dialect_of(blueprint)] = count
         return numbers
 
-    def request(
-        self,
-        method: str,
-        route: str,
-        blueprint: str,
-        status: int,
-        seconds: float,
-        rows: int | None,
-        reason: str,
-    ) -> None:
-        """Count an answered request."""
-        method = method if method in METHODS else "other"
-        dialect = dialect_of(blueprint)
-        bound = next((str(bound) for bound in BOUNDS if seconds <= bound), "+Inf")
-        numbers: Numbers = {
-            ("http_requests", method, route, dialect, str(status)): 1,
-            (SECONDS, route, dialect, bound): 1,
-            (SECONDS, route, dialect, "sum"): seconds,
-        }
-        if rows:
-            numbers["prediction_rows", dialect] = rows
-        if reason:
-            numbers["http_requests_refused", dialect, reason] = 1
-        self.totals.add(numbers)
+    def request(self, answered: Answered, seconds: float) -> None:
+        """Take note of an answered request."""
+        self._requests.put((answered, seconds))
 
     def prediction(self, batch: Batch, prediction: Prediction, request_id: str) -> None:
-        """Count an answered batch."""
-        classes = prediction.form.classes
-        labels = Counter(prediction.labels) if classes else {"": len(batch)}
-        numbers: Numbers = {("predictions", str(k)): n for k, n in labels.items()}
-        for _, feature, flag in batch.flags:
-            key = ("prediction_flags", feature, flag)
-            numbers[key] = numbers.get(key, 0) + 1
+        """Take note of an answered batch."""
+        labels = prediction.labels
+        self._predictions.put((labels, batch.flags), len(labels))
+
+    def _count_requests(self, seen: list[tuple[Answered, float]]) -> None:
+        durations: defaultdict[Answered, list[float]] = defaultdict(list)
+        for answered, seconds in seen:
+            durations[answered].append(seconds)
+        numbers: Numbers = defaultdict(int)
+        for (method, route, blueprint, status, rows, reason), each in durations.items():
+            dialect, count = dialect_of(blueprint), len(each)
+            method = method if method in METHODS else "other"
+            numbers["http_requests", method, route, dialect, str(status)] += count
+            numbers[SECONDS, route, dialect, "sum"] += sum(each)
+            for place, those in Counter(map(bucket, each)).items():
+                numbers[SECONDS, route, dialect, BUCKETS[place]] += those
+            if rows:
+                numbers["prediction_rows", dialect] += rows * count
+            if reason:
+                numbers["http_requests_refused", dialect, reason] += count
         self.totals.add(numbers)
+
+    def _count_predictions(self, seen: list[tuple[list[Label], list[Flag]]]) -> None:
+        every = chain.from_iterable(labels for labels, _ in seen)
+        labels = Counter(every) if self._has_classes else {"": sum(1 for _ in every)}
+        numbers: Numbers = {("predictions", str(label)): n for label, n in labels.items()}
+        flags = Counter(flag[1:] for _, flags in seen for flag in flags)
+        numbers |= {("prediction_flags", *flag): n for flag, n in flags.items()}
+        self.totals.add(numbers)
+
+    def _count_failures(self) -> None:
+        """Count what this worker's log files did not take."""
+        for volume in self._volumes:
+            new, volume.counted = volume.failures - volume.counted, volume.failures
+            if new:
+                self.totals.add({("log_failures", volume.path.name): new})
 
     def collect(self) -> Iterator[Metric]:
         """All metrics, anew: the engine is known only once the proof has run."""
@@ -143,6 +154,8 @@ class Metrics(Collector):
         facts = {"python": platform.python_version()}
         facts |= {f"{n.replace('-', '_')}": metadata.version(n) for n in ("scikit-learn", "numpy")}
         yield InfoMetricFamily("build", "What the service runs on.", value=facts)
+        for collect in self.more:
+            yield from collect(merged)
 
     @staticmethod
     def _durations(merged: Numbers) -> HistogramMetricFamily:
@@ -150,7 +163,7 @@ class Metrics(Collector):
         family = HistogramMetricFamily(SECONDS, text, labels=("route", "dialect"))
         for route, dialect in sorted({key[1:3] for key in merged if key[0] == SECONDS}):
             total, buckets = 0.0, []
-            for bound in (*map(str, BOUNDS), "+Inf"):
+            for bound in BUCKETS:
                 total += merged.get((SECONDS, route, dialect, bound), 0)
                 buckets.append((bound, total))
             seconds = merged.get((SECONDS, route, dialect, "sum"), 0)
@@ -172,7 +185,7 @@ def install(app: Flask) -> None:
     access_log.watchers.append(metrics.request)
     registry = CollectorRegistry()
     registry.register(metrics)
-    app.extensions["registry"] = registry
+    app.extensions["metrics"] = metrics
     app.extensions["totals"] = metrics.totals
     app.extensions["paths"].append(
         lambda api: {ROUTE: api.get("native", "For Prometheus", api.text, kind="text/plain")}

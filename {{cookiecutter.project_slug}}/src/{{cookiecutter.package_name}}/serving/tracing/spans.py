@@ -23,7 +23,7 @@ from opentelemetry.trace import (
 from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapPropagator
 
 from ...model.manifest import Manifest
-from ..access import PROBES, request_id
+from ..access import PROBES, Answered, request_id
 
 if TYPE_CHECKING:
     from _typeshed.wsgi import StartResponse, WSGIApplication, WSGIEnvironment
@@ -74,17 +74,9 @@ class Tracing:
         with self._tracer.start_as_current_span(name, parent, kind, attributes):
             return self._app(environ, start_response)
 
-    def request(
-        self,
-        method: str,
-        route: str,
-        blueprint: str,
-        status: int,
-        seconds: float,
-        rows: int | None,
-        reason: str,
-    ) -> None:
+    def request(self, answered: Answered, seconds: float) -> None:
         """Say in the current span how its request ended."""
+        method, route, _, status, rows, reason = answered
         span = get_current_span()
         span.set_attribute("http.response.status_code", status)
         if route != "none":
