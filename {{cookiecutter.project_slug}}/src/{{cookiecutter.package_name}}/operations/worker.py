@@ -62,7 +62,7 @@ class Worker(ThreadWorker):  # type: ignore[misc]
             self.finish_request(conn, done)
 
     def finish_request(self, conn: Any, done: "Future[Any]") -> None:
-        """Go on with a connection, or close it: in another thread, since that waits for the client."""
+        """Go on with a connection, or let another thread close it, which waits for the client."""
         if done.exception() or done.result():
             super().finish_request(conn, done)
         else:
