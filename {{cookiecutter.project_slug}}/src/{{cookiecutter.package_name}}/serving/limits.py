@@ -6,6 +6,7 @@ import zlib
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from queue import Empty, SimpleQueue
+from threading import get_ident
 from typing import Any
 
 from flask import request
@@ -77,10 +78,10 @@ class Slots:
     def __init__(self, count: int, wait_seconds: float) -> None:
         # A queue of tokens: a tenth of the time that a semaphore takes, which is Python.
         self._free: SimpleQueue[None] = SimpleQueue()
-        self._count = count
+        # The thread that polls, if it predicts: it must not wait, and needs no slot.
+        self._count, self.wait, self.polling = count, wait_seconds, 0
         for _ in range(count):
             self._free.put(None)
-        self.wait = wait_seconds
 
     @contextmanager
     def hold(self, waited: float = 0) -> Iterator[None]:
@@ -97,7 +98,8 @@ class Slots:
     def take(self, wait: float = 0) -> bool:
         """Whether a slot became free within `wait` seconds; whoever got one gives it back."""
         try:
-            self._free.get(wait > 0, wait or None)
+            if get_ident() != self.polling:
+                self._free.get(wait > 0, wait or None)
             return True
         except Empty:
             return False
@@ -106,10 +108,7 @@ class Slots:
         """How many are held."""
         return self._count - self._free.qsize()
 
-    def half_free(self) -> bool:
-        """Whether nobody who takes one now has to wait."""
-        return self._free.qsize() * 2 > self._count
-
     def give(self) -> None:
         """Give a slot back."""
-        self._free.put(None)
+        if get_ident() != self.polling:
+            self._free.put(None)

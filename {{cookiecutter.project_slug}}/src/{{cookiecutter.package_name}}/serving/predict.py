@@ -66,9 +66,8 @@ class Native:
     def plain(self, body: bytes, request_id: str) -> tuple[bytes | None, int]:
         """The answer and the number of rows; no answer if there is anything to refuse."""
         batch = self._schema.decode(body)
-        if batch is None or len(batch) > self._max_rows:
-            return None, 0
-        if not self.slots.take():  # Flask waits for one
+        # Flask waits for a slot.
+        if batch is None or len(batch) > self._max_rows or not self.slots.take():
             return None, 0
         try:
             return self.answer(batch, request_id), len(batch)
