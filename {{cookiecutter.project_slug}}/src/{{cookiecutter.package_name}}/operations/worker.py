@@ -6,8 +6,10 @@ answer half of what one does. In return, the thread that polls must never wait f
 """
 
 import socket
+from collections.abc import Callable
 from concurrent.futures import Future
 from contextlib import suppress
+from functools import cached_property
 from typing import Any
 
 from gunicorn.workers.gthread import ThreadWorker
@@ -25,16 +27,18 @@ class Held:
     def __getattr__(self, name: str) -> Any:
         return getattr(self._client, name)
 
+    def setblocking(self, _: bool) -> None:
+        """Leave the socket as the poll needs it: all that is read is here already."""
+
     def sendall(self, data: bytes) -> None:
         """Hold a part of the answer."""
         self._answer += data
 
     def release(self) -> bytes:
         """Send what the client takes now; the rest of the answer."""
-        answer, self._answer = self._answer, b""
         with suppress(OSError):  # full, or gone: a thread that may wait finds out
-            return answer[self._client.send(answer, socket.MSG_DONTWAIT) :]
-        return answer
+            return self._answer[self._client.send(self._answer, socket.MSG_DONTWAIT) :]
+        return self._answer
 
 
 class Worker(ThreadWorker):  # type: ignore[misc]
@@ -42,17 +46,39 @@ class Worker(ThreadWorker):  # type: ignore[misc]
 
     def enqueue_req(self, conn: Any) -> None:
         """Answer a connection's next request: here, in the thread that polls, or in another one."""
-        if not self._at_once(conn):
+        if self._at_once(conn):
+            conn.data_ready = True
+            self._go_on(conn, *self._answer(conn))
+        else:
             super().enqueue_req(conn)
+
+    def on_client_socket_readable(self, conn: Any, client: socket.socket) -> None:
+        """The same for one that was kept alive; while answered here, it stays in the poll."""
+        if not self._at_once(conn):
+            super().on_client_socket_readable(conn, client)
             return
-        client, conn.data_ready = conn.sock, True
+        self.keepalived_conns.remove(conn)
+        keep, rest = self._answer(conn)
+        if keep and not rest and self.alive:
+            conn.set_timeout()
+            self.keepalived_conns.append(conn)  # they are in the order of their timeouts
+        else:
+            self.poller.unregister(client)
+            self._go_on(conn, keep, rest)
+
+    def _answer(self, conn: Any) -> tuple[Any, bytes]:
+        """Whether to keep the connection, and what the client did not take yet."""
+        client = conn.sock
         conn.sock = held = Held(client)
         try:
             keep = self.handle(conn)
         finally:
             conn.sock = client
-        if rest := held.release():
-            sent = self.tpool.submit(lambda: client.sendall(rest) or keep)
+        return keep, held.release()
+
+    def _go_on(self, conn: Any, keep: Any, rest: bytes) -> None:
+        if rest:
+            sent = self.tpool.submit(send, conn.sock, rest, keep)
             sent.add_done_callback(
                 lambda _: self.method_queue.defer(self.finish_request, conn, sent)
             )
@@ -72,17 +98,33 @@ class Worker(ThreadWorker):  # type: ignore[misc]
     def _count_closed(self) -> None:
         self.nr_conns -= 1
 
+    @cached_property
+    def _judge(self) -> Callable[[bytes], bool] | None:
+        judge: Any = getattr(self.wsgi, "extensions", {}).get("at_once")
+        return None if self.cfg.is_ssl else judge
+
     def _at_once(self, conn: Any) -> bool:
         """Whether all bytes of the next request are here, and it is quickly answered."""
-        judge = getattr(self.wsgi, "extensions", {}).get("at_once")
-        if judge is None or self.cfg.is_ssl or conn.is_http2:
+        if self._judge is None or conn.is_http2:
             return False
         try:
-            if conn.parser and conn.parser.unreader.buf.getvalue():  # read with the one before
+            if conn.parser is None:
+                seen = conn.sock.recv(MOST_BYTES, socket.MSG_DONTWAIT | socket.MSG_PEEK)
+            elif conn.parser.unreader.buf.getvalue():  # read with the one before
                 return False
-            return bool(judge(conn.sock.recv(MOST_BYTES, socket.MSG_PEEK | socket.MSG_DONTWAIT)))
+            else:
+                seen = conn.sock.recv(MOST_BYTES, socket.MSG_DONTWAIT)
+                conn.parser.unreader.unread(seen)
+            return self._judge(seen)
         except OSError:  # nothing is here yet, or the client is gone
             return False
         except Exception:
             self.log.exception("this request is left to another thread")
             return False
+
+
+def send(client: socket.socket, rest: bytes, keep: Any) -> Any:
+    """Send the rest of an answer, as long as it takes."""
+    client.setblocking(True)
+    client.sendall(rest)
+    return keep
