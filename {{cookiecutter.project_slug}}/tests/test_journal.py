@@ -12,7 +12,7 @@ import pytest
 from project import ROOT, load
 
 files, journal, logs = load("operations.files"), load("operations.journal"), load("operations.logs")
-WRITTEN = 30.0  # seconds that a slow machine may take for what needs a fiftieth of one
+WRITTEN = 30.0  # seconds that a slow machine may take for what needs a tenth of one
 HEAD = """
 import fcntl, os, resource, signal, sys, time
 from pathlib import Path

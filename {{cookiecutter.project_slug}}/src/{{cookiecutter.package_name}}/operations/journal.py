@@ -19,7 +19,7 @@ from pathlib import Path
 
 from .files import SharedFile
 
-PAUSE = 0.02  # seconds that lines are collected
+PAUSE = 0.1  # seconds that lines are collected: each wake of the thread costs requests time
 RETRY = 1.0  # seconds, after the shared file did not take them
 LOOK = 5.0  # seconds between two looks for what a killed process has left
 MOST = 2**20  # bytes that wait; then requests do
