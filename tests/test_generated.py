@@ -224,7 +224,7 @@ def test_a_room_can_be_removed(room, tmp_path, installed):
     python, source = installed.path / ".venv/bin/python", f"{project.path}/src"
     # What no removed file can change need not run once more; test_together starts the service.
     same = ("any_pipeline", "compiled", "device", "cli")
-    same = (*same, "files", "operations", "service", "training")
+    same = (*same, "files", "operations", "service", "training", "worker")
     same = same if room != "compiled" else ()
     same = (*same, "drift_gauge", "monitoring", *(["tracing"] if room != "express" else []))
     if registry and registry.startswith("serving/"):

@@ -19,6 +19,8 @@ bind = f"{os.environ.get('HOST', '127.0.0.1')}:{os.environ.get('PORT', '8000')}"
 for cap in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):
     os.environ.setdefault(cap, "1")
 
+# `model-service serve` sets its own, operations/worker.py, which answers plain predictions without
+# these threads.
 worker_class = "gthread"
 # More than MAX_CONCURRENT, so that probes are answered while all slots predict.
 threads = 10

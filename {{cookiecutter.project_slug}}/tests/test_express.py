@@ -245,7 +245,7 @@ def requests_of_all_kinds(draw):
     body = draw(
         st.sampled_from(["", "{}", BODY, "\r\n\r\n", "a\r\nContent-Length: 5\r\n\r\n12345"])
     )
-    name = draw(st.sampled_from(["Content-Length", "content-length", "CONTENT-LENGTH"]))
+    name = draw(st.sampled_from(["Content-Length", "content-length", "X: Content-Length"]))
     space = draw(st.sampled_from(["", " ", "\t", " \t "]))
     length = len(body) + draw(st.sampled_from([0] * 8 + [-1, 1]))
     zeros = draw(st.sampled_from(["", "", "0", "000"]))

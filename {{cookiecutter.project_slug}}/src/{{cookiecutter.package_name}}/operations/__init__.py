@@ -1,1 +1,1 @@
-"""What an operator needs of the running service: resources and logs."""
+"""What an operator needs of the running service: resources, logs and gunicorn's worker."""
