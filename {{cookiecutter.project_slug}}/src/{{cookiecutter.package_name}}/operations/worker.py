@@ -36,9 +36,10 @@ class Held:
 
     def release(self) -> bytes:
         """Send what the client takes now; the rest of the answer."""
+        answer, self._answer = self._answer, b""  # the parser may keep this object
         with suppress(OSError):  # full, or gone: a thread that may wait finds out
-            return self._answer[self._client.send(self._answer, socket.MSG_DONTWAIT) :]
-        return self._answer
+            return answer[self._client.send(answer, socket.MSG_DONTWAIT) :]
+        return answer
 
 
 class Worker(ThreadWorker):  # type: ignore[misc]
