@@ -72,8 +72,9 @@ the servers'. All load the same `model.joblib`, and their answers were compared 
 (labels equal, probabilities within 1e-9). The service is as shipped: it validates, flags odd
 values and writes a log line a request. Naive Flask (gunicorn, sync workers) checks and logs
 nothing; FastAPI (uvicorn with uvloop and httptools) checks types and logs each request. The bare
-ones read the body and answer a constant, under the service's own gunicorn settings; they are the
-ceiling of Flask and of gunicorn. `OMP_NUM_THREADS=1` is set for all: left unset, each worker
+ones read the body and answer a constant, under the service's own gunicorn settings, in gunicorn's
+own worker with threads; the service's answers plain predictions without a thread's help, so it may
+be the faster one. `OMP_NUM_THREADS=1` is set for all: left unset, each worker
 takes a thread a core, and naive gradient boosting has been far slower so.
 
 **The null trap.** A row whose category is null is answered otherwise alone than in a batch by the

@@ -40,7 +40,7 @@ COUNTERS: dict[str, tuple[tuple[str, ...], str]] = {
     "prediction_rows": (("dialect",), "Rows in requests, refused ones included."),
     "predictions": (("label",), "Answered rows by predicted class; by nothing for a regression."),
     "prediction_flags": (("feature", "flag"), "Values that training never saw."),
-    "log_failures": (("file",), "Lines that a log file did not take."),
+    "log_failures": (("file",), "Times that a log file did not take lines."),
 }
 # What is so at this moment.
 GAUGES: dict[str, tuple[tuple[str, ...], str]] = {
