@@ -255,6 +255,23 @@ own.close()
     assert start(code, tmp_path / "service.jsonl", 0, 1).wait(60) == 0
 
 
+def test_a_fault_is_told_until_a_line_is_written(handler, monkeypatch):
+    monkeypatch.setattr(journal, "LOOK", 0.02)
+    wait_until(lambda: len(waiting(handler.path)) == 2)
+    time.sleep(0.3)  # the thread has its shorter pause
+    monkeypatch.setattr(journal.Own, "add", refuse)
+    handler.append(b"lost\n")
+    time.sleep(0.5)  # it has nothing to write, some times
+    assert (handler.failures, handler.fault) == (1, "No space left on device")
+    monkeypatch.undo()
+    handler.append(b"there\n")
+    wait_until(lambda: handler.fault is None)
+    assert written(handler.path) == ["there"]
+    handler._tell(OSError(28, "full"))
+    handler.append(b"x" * journal.MOST + b"\n")  # which the thread has no part in
+    assert handler.fault is None
+
+
 def test_a_volume_that_takes_no_journal_still_gets_lines(tmp_path):
     missing = tmp_path / "none"
     handler = logs.VolumeHandler(missing / "service.jsonl")

@@ -60,11 +60,13 @@ class Own:
         self._size = end
         return True
 
-    def finish(self, file: SharedFile) -> None:
-        """Move the lines to the shared file; raises OSError, and then none is lost."""
-        if self._size > PLACE.size:
-            finish(self._descriptor, file)
-            self._size = PLACE.size
+    def finish(self, file: SharedFile) -> bool:
+        """Move the lines to the shared file, if any; raises OSError, and then none is lost."""
+        if self._size == PLACE.size:
+            return False
+        finish(self._descriptor, file)
+        self._size = PLACE.size
+        return True
 
     def close(self) -> None:
         """Close the file, and remove it if it has no line."""
@@ -158,6 +160,7 @@ class Journal:
         if len(lines) > MOST // 4:
             with self._busy:
                 self._file.append(lines)
+            self._tell(None)
             return
         fits = False
         while not fits:
@@ -169,19 +172,24 @@ class Journal:
         if not self._wake.is_set():
             self._wake.set()
 
-    def flush(self) -> None:
-        """Write what was taken to the shared file; raises OSError, and then it waits."""
-        with self._busy:
-            if not self._closed.is_set():
-                self._turn()
-                self._old.finish(self._file)
+    def flush(self) -> bool:
+        """Write what was taken to the shared file; raises OSError, and then it waits.
 
-    def _turn(self) -> None:
-        """Have an empty file take what comes; raises OSError, if the other cannot be emptied."""
-        self._old.finish(self._file)
+        Returns whether there was anything.
+        """
+        with self._busy:
+            if self._closed.is_set():
+                return False
+            late = self._turn()
+            return self._old.finish(self._file) or late
+
+    def _turn(self) -> bool:
+        """Have an empty file take what comes; raises OSError if the other cannot be emptied."""
+        late = self._old.finish(self._file)
         with self._lock:
             self._old, self._new = self._new, self._old
             self._new.turn = self._old.turn + 1
+        return late
 
     def close(self) -> None:
         """Write what was taken, and remove the files; those that still have lines stay."""
@@ -197,15 +205,15 @@ class Journal:
         looked, error = -LOOK, None
         while not self._closed.is_set():
             try:
-                self.flush()
+                wrote = self.flush()
                 if time.monotonic() - looked >= LOOK:
                     looked = time.monotonic()
                     with self._busy:
                         finish_others(self._file)
-                error = None
+                if wrote or error:  # no success: that nothing was to be written
+                    self._tell(error := None)
             except OSError as caught:
-                error = caught
-            self._tell(error)
+                self._tell(error := caught)
             self._wake.wait(LOOK)
             self._closed.wait(RETRY if error else PAUSE)
             self._wake.clear()
