@@ -224,13 +224,13 @@ def test_a_room_can_be_removed(room, tmp_path, installed):
     python, source = installed.path / ".venv/bin/python", f"{project.path}/src"
     # What no removed file can change need not run once more; test_together starts the service.
     same = ("any_pipeline", "compiled", "device", "cli")
-    same = (*same, "files", "operations", "service", "training", "worker")
+    same = (*same, "files", "journal", "operations", "service", "training", "worker")
     same = same if room != "compiled" else ()
     same = (*same, "drift_gauge", "monitoring", *(["tracing"] if room != "express" else []))
     if registry and registry.startswith("serving/"):
         same = (*same, "check", "doctor", "drift", "proof", "score", "store")
         watching = ("express", "gauge", "metrics", "predictions", "tracing")
-        same = (*same, *(["metrics", "together"] if room not in watching else []))
+        same = (*same, *(["express", "metrics", "together"] if room not in watching else []))
     # Nothing of the service: `test_api` is enough.
     if not registry or registry.startswith("cli/") or room == "device":
         same = (*same, *DIALECTS, "dialects", "express", "metrics", "openapi", "predictions")
