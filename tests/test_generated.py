@@ -49,6 +49,7 @@ ROOMS = {
             "model/device",  # whose rows its plan prepares
             *OF_DEVICES,
             "tests/test_any_pipeline.py",
+            "tests/test_at_once.py",
             "tests/test_compiled.py",
             "tests/test_proof.py",
             "tests/test_store.py",
@@ -57,7 +58,10 @@ ROOMS = {
         ],
         "model/predictor.py",
     ),
-    "express": (["serving/express.py", "tests/test_express.py"], "serving/app.py"),
+    "express": (
+        ["serving/express.py", "tests/test_at_once.py", "tests/test_express.py"],
+        "serving/app.py",
+    ),
     "dialects": (
         [
             "serving/dialects",
@@ -230,10 +234,22 @@ def test_a_room_can_be_removed(room, tmp_path, installed):
     if registry and registry.startswith("serving/"):
         same = (*same, "check", "doctor", "drift", "proof", "score", "store")
         watching = ("express", "gauge", "metrics", "predictions", "tracing")
-        same = (*same, *(["express", "metrics", "together"] if room not in watching else []))
+        same = (
+            *same,
+            *(["at_once", "express", "metrics", "together"] if room not in watching else []),
+        )
     # Nothing of the service: `test_api` is enough.
     if not registry or registry.startswith("cli/") or room == "device":
-        same = (*same, *DIALECTS, "dialects", "express", "metrics", "openapi", "predictions")
+        same = (
+            *same,
+            *DIALECTS,
+            "at_once",
+            "dialects",
+            "express",
+            "metrics",
+            "openapi",
+            "predictions",
+        )
         same = (*same, "proof", "tables", "together", "web")
     fewer = [f"--ignore=tests/test_{name}.py" for name in same]
     fewer += ["-m", "not docker and not clients and not nvforest"]

@@ -104,6 +104,14 @@ def test_a_torn_line_is_cut_off(tmp_path):
     assert path.read_bytes() == b"one\n"
 
 
+def test_a_torn_line_is_cut_off_before_its_file_is_renamed(tmp_path):
+    path = tmp_path / "service.jsonl"
+    path.write_bytes(b'{"a":1}\n{"b":')
+    files.SharedFile(path, most_bytes=15).append(b'{"c":3}\n')
+    assert path.read_bytes() == b'{"c":3}\n'
+    assert (tmp_path / "service.jsonl.1").read_bytes() == b'{"a":1}\n'
+
+
 def test_a_line_that_does_not_fit_leaves_nothing_behind(tmp_path):
     """The volume is full in the middle of a line; here a limit of the process plays the volume."""
     code = """

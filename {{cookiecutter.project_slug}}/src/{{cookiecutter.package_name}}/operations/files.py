@@ -71,6 +71,7 @@ class SharedFile:
             if not self.most or not state.st_size or state.st_size + length <= self.most:
                 return descriptor, state.st_size
             try:
+                mend(descriptor, state.st_size)  # nobody writes to it again
                 self._rotate()
             except OSError as error:  # rather too long a file than no lines
                 self.fault = f"cannot be rotated: {error.strerror}"
