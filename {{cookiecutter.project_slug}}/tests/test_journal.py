@@ -184,14 +184,10 @@ def test_files_of_those_who_live_and_files_of_others_are_left_alone(handler):
     handler._journal._busy.acquire()  # it writes nothing now
     handler.append(b"waits\n")
     journal.finish_others(files.SharedFile(handler.path))
-    assert written_or_none(handler.path) == []
+    assert written(handler.path) == []
     handler._journal._busy.release()
-    wait_until(lambda: written_or_none(handler.path) == ["waits"])
+    wait_until(lambda: written(handler.path) == ["waits"])
     assert other.read_bytes() == b"y" * 100 + b"\n"
-
-
-def written_or_none(path):
-    return path.read_text().splitlines() if path.exists() else []
 
 
 def test_lines_wait_for_a_file_that_does_not_take_them(handler, capsys):

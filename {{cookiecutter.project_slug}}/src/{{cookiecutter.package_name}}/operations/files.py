@@ -41,9 +41,8 @@ class SharedFile:
 
         `note` is called before that, with the file's inode and the offset of the lines in it.
         """
-        descriptor, size = self._current(len(lines))
+        descriptor, end = self._current(len(lines))
         try:
-            end = mend(descriptor, size)
             if note:
                 note(os.fstat(descriptor).st_ino, end)
             if os.write(descriptor, lines) < len(lines):
@@ -53,29 +52,29 @@ class SharedFile:
             fcntl.flock(descriptor, fcntl.LOCK_UN)
 
     def _current(self, length: int) -> tuple[int, int]:
-        """The descriptor, locked, of a file that has the name and room, and its size."""
+        """The descriptor, locked, of a file of whole lines that has the name and room; its size."""
         while True:
             descriptor, inode = self._open()
             self._lock(descriptor)
             try:
                 state = os.stat(self._name)
+                named = (state.st_dev, state.st_ino) == inode
+                size = mend(descriptor, state.st_size) if named else 0
             except FileNotFoundError:
-                self.close()
-                continue
+                named = False
             except OSError:
                 self.close()  # and with it the lock
                 raise
-            if (state.st_dev, state.st_ino) != inode:
+            if not named:
                 self.close()
                 continue
-            if not self.most or not state.st_size or state.st_size + length <= self.most:
-                return descriptor, state.st_size
+            if not self.most or not size or size + length <= self.most:
+                return descriptor, size
             try:
-                mend(descriptor, state.st_size)  # nobody writes to it again
                 self._rotate()
             except OSError as error:  # rather too long a file than no lines
                 self.fault = f"cannot be rotated: {error.strerror}"
-                return descriptor, state.st_size
+                return descriptor, size
             self.fault = None
             self.close()
 

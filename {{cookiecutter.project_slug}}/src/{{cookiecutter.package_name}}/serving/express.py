@@ -31,7 +31,7 @@ LENGTH = re.compile(rb"\r\ncontent-length:[ \t]*([0-9]{1,9})[ \t]*(?=\r\n)", re.
 # With these its end is elsewhere, or a few bytes are many rows.
 ODD = re.compile(
     rb"\r\n(?:(?:transfer|content)-encoding|expect|upgrade|(?:content-type|accept)"
-    rb"(?!:[ \t]*(?:\*/\*|application/json(?:; charset=utf-8)?)?[ \t]*\r\n))[ \t]*:",
+    rb"(?!:[ \t]*(?:%b)[ \t]*\r\n))[ \t]*:" % "|".join(map(re.escape, JSON)).encode(),
     re.IGNORECASE,
 )
 # In the thread that polls: rows, and predictions in others. Beside several long ones one thread
